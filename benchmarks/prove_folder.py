@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.harness.machine import describe
@@ -28,6 +27,7 @@ from benchmarks.report import folder_report
 from benchmarks.report.folder_report import Off, Outcome, Row, Run
 from circuits.calibration.accuracy import compare, output_range
 from circuits.calibration.samples import nearer
+from circuits.calibration.session import open_session
 from circuits.engine.port import Simulated
 from circuits.errors import ModelTooLarge, ZkmlError
 from circuits.format.field import to_felt
@@ -190,10 +190,7 @@ class _Reference:
     """onnxruntime in this process, independent of the planner's measurements."""
 
     def __init__(self, model: bytes) -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        self._session = open_session(model)
 
     def __call__(self, inputs: Arrays) -> list[NDArray[Any]]:
         return [np.asarray(v, dtype=np.float64) for v in self._session.run(None, inputs)]

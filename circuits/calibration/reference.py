@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.calibration.samples import Sample
+from circuits.calibration.session import open_session
 from circuits.errors import ModelError
 
 
@@ -39,13 +40,8 @@ def run_reference(
 
     Raises ``ModelError`` when onnxruntime refuses the model or an input.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = open_session(onnx)
         names = [o.name for o in session.get_outputs()]
         taken = {i.name for i in session.get_inputs()}
         return [

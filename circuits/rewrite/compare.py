@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from circuits.calibration.session import open_session
 from circuits.errors import ModelError
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.frontend.labels import undecided
@@ -28,13 +28,8 @@ _NOISE = 1e-6
 
 def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]]]:
     """Outputs of every sample, in the graph's order; raises ``ModelError`` when it cannot run."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    # The graph as written is what is being judged, not what an optimiser makes of it.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = open_session(onnx, optimised=False)
         names = [o.name for o in session.get_outputs()]
         wanted = {i.name for i in session.get_inputs()}
         results = []

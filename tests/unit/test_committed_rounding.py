@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from circuits.calibration.accuracy import Measured
+from circuits.calibration.reference import run_reference
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import Steps, run
 from circuits.committed.network import Kind
@@ -65,9 +65,8 @@ def graph() -> FloatGraph:
     )
 
 
-def answers(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(quantised(), providers=["CPUExecutionProvider"])
-    return np.stack([session.run(None, {"x": row})[0] for row in x])
+def answers(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.stack(run_reference(quantised(), [{"x": row} for row in x]))[:, 0]
 
 
 def task(max_error: float) -> LoweringTask:
