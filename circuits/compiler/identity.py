@@ -11,7 +11,7 @@ from circuits.srs.files import Policy
 
 #: Raise this whenever a pass, the planner or the cost model would build another circuit than
 #: before from the same order: circuits of the old kind stay usable, new orders get new ones.
-COMPILER = 13
+COMPILER = 14
 #: The same for circuits of several lanes made out of one of a single lane.
 BATCHING = 12
 

@@ -22,7 +22,7 @@ from circuits.rewrite.edit import shape_of
 
 #: The engine's integers are 128 bits wide; what is decomposed must stay well inside.
 MAX_BITS = 120
-_PASS = AppliedPass(name="integer-lowering", version=11)
+_PASS = AppliedPass(name="lower-to-integers", version=11)
 
 Handler = Callable[[Lowering, ir.Node], None]
 

@@ -40,7 +40,7 @@ from circuits.rewrite.hidden_values import (
 )
 
 _BOUND = AppliedPass(name="bind-context", version=1)
-_HANDED_ON = AppliedPass(name="hand-on-context", version=1)
+_EXPOSED = AppliedPass(name="expose-context", version=1)
 #: Its two places: here, and where a graph is left to the engine's own fixed point.
 BOUND_INPUTS = AppliedPass(name="bound-inputs", version=2)
 #: Entries beyond which no table is made to bound an input.
@@ -66,7 +66,7 @@ def float_graph(
     return FloatGraph(
         onnx=bind_context(rewritten.onnx, limbs, expose=expose),
         plain=rewritten.onnx,
-        passes=(*rewritten.passes, _HANDED_ON if expose else _BOUND),
+        passes=(*rewritten.passes, _EXPOSED if expose else _BOUND),
         signature=rewritten.signature,
         reference=rewritten.reference,
     )

@@ -68,10 +68,10 @@ def _sized(expansion: Expansion) -> Expansion:
     return guarded
 
 
-EXPLICIT_BROADCASTS = expanding(
+DECOMPOSE_BROADCASTS = expanding(
     {"Expand": _sized(_expand), "MatMul": _sized(_matmul)},
-    name="explicit-broadcasts",
+    name="decompose-broadcasts",
     version=1,
-    purpose="Expand to a higher rank by a Reshape first, stacks of matrices of one size.",
+    purpose="Inserts a Reshape before Expand to a higher rank; gives stacked matrices one size.",
     reference="ONNX operator specification, Expand and MatMul; EZKL repeats the wrong axis",
 )

@@ -143,7 +143,7 @@ def _is_finite(value: ir.Value | None) -> bool:
     return reduces and _is_finite(node.inputs[0])
 
 
-EXTREMA_AND_MASKS = expanding(
+LEGALIZE_MINMAX = expanding(
     {
         "Max": _extremum,
         "Min": _extremum,
@@ -154,9 +154,9 @@ EXTREMA_AND_MASKS = expanding(
         "Tile": _tile,
         **dict.fromkeys(MIRRORED, _compared),
     },
-    name="extrema-and-masks",
+    name="legalize-minmax",
     version=4,
-    purpose="Max and Min of many or of constants, roots against one, Trilu, OneHot levels, last"
-    " ArgMax, Tile.",
+    purpose="Expresses Max and Min of constants or of many operands with Relu; also Trilu,"
+    " OneHot, ArgMax, Tile and comparisons as the engine supports them.",
     reference="ONNX operator specification; EZKL ignores Trilu's mask and OneHot's levels",
 )

@@ -108,6 +108,6 @@ EXPAND_COMPOSITES = expanding(
     },
     name="expand-composites",
     version=4,
-    purpose="Gelu, norms over groups and windows as formulas.",
+    purpose="Expands Gelu, and norms over groups and windows, into formulas.",
     reference="ONNX operator specification, the operators' function bodies",
 )

@@ -119,10 +119,10 @@ def _border(
     return before + [max(a, 0) for a in after], [max(-a, 0) for a in after]
 
 
-PLAIN_CONVOLUTIONS = expanding(
+DECOMPOSE_CONVOLUTIONS = expanding(
     {"Conv": _conv, "ConvTranspose": _transposed},
-    name="plain-convolutions",
+    name="decompose-convolutions",
     version=2,
-    purpose="Dilated kernels spread with zeros, transposed convolutions of one group and by pads.",
+    purpose="Fills dilated kernels with zeros; splits transposed convolutions by group and pads.",
     reference="ONNX operator specification, Conv and ConvTranspose",
 )

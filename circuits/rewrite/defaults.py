@@ -70,7 +70,7 @@ def _set(node: ir.Node, name: str, value: Any) -> None:
 FILL_DEFAULTS = Pass(
     name="fill-defaults",
     version=1,
-    purpose="Write strides, dilations, kernel_shape and pads down where an exporter left them out.",
+    purpose="Fills in omitted strides, dilations, kernel_shape and pads.",
     reference="ONNX operator specification, Conv and MaxPool: attribute defaults, auto_pad",
     run=_run,
 )

@@ -21,16 +21,16 @@ _REFERENCE = "https://microsoft.github.io/onnxscript/ (onnxscript.optimizer)"
 FOLD_CONSTANTS = Pass(
     name="fold-constants",
     version=2,
-    purpose="Compute shapes and constants now, drop dead code, collapse reshapes and transposes.",
+    purpose="Folds shapes and constants, removes dead code, merges reshapes and transposes.",
     reference=_REFERENCE,
     run=_run,
     folds=True,
 )
 
-FOLD_AGAIN = Pass(
+FOLD_LEFTOVERS = Pass(
     name="fold-leftovers",
     version=2,
-    purpose="Fold what the other passes left constant.",
+    purpose="Folds what the other passes left constant.",
     reference=_REFERENCE,
     run=_run,
     folds=True,

@@ -222,10 +222,10 @@ def _run(model: ir.Model) -> None:
     expand(model, {"Add": _add, "Exp": _exp, "Mul": _mul, "Where": _where})
 
 
-SHORTEN_FORMULAS = Pass(
-    name="shorten-formulas",
+SIMPLIFY_ALGEBRA = Pass(
+    name="simplify-algebra",
     version=2,
-    purpose="Softmax as such and with finite masks; no division by a sum of one; x - x, x / x.",
+    purpose="Recognises Softmax; removes x - x, x / x and division by a sum that is one.",
     reference="scikit-learn's exporters: naive Bayes, one-vs-rest, power transforms",
     run=_run,
     touches=frozenset(("Add", "Div", "Exp", "Mul", "Sub", "Where")),

@@ -34,14 +34,14 @@ def _attributes(node: ir.Node) -> dict[str, object]:
     return {name: attr(node, name) for name in node.attributes}
 
 
-EXPLICIT_INDICES = expanding(
+WRAP_INDICES = expanding(
     {
         "Gather": _along_axis,
         "GatherElements": _along_axis,
         "GatherND": _by_position,
     },
-    name="explicit-indices",
+    name="wrap-indices",
     version=2,
-    purpose="Negative constant indices of Gather as positive ones.",
+    purpose="Replaces negative constant indices of Gather by positive ones.",
     reference="ONNX operator specification, Gather; EZKL casts indices to unsigned numbers",
 )

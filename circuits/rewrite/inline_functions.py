@@ -72,7 +72,7 @@ def _means_the_same(node: ir.Node, version: int) -> bool:
 EXPAND_FUNCTIONS = Pass(
     name="expand-functions",
     version=2,
-    purpose="Attention, RMSNormalization, Celu, losses and the like as ONNX defines them.",
+    purpose="Inlines Attention, RMSNormalization, Celu, losses and others by ONNX's definitions.",
     reference="ONNX operator specification, the operators' function bodies",
     run=_run,
     touches=frozenset((*WITH_BODIES, "Scan")),
@@ -81,7 +81,8 @@ EXPAND_FUNCTIONS = Pass(
 LOWER_OPSET = Pass(
     name="lower-opset",
     version=1,
-    purpose="Operator sets and formats newer than onnxruntime's by the newest that mean the same.",
+    purpose="Lowers operator sets and formats newer than onnxruntime's to the newest that mean"
+    " the same.",
     reference="https://onnx.ai/onnx/repo-docs/Versioning.html",
     run=_lower_version,
 )

@@ -152,7 +152,7 @@ def _not_a_number(node: ir.Node, build: Builder) -> ir.Value:
     return build.const(np.zeros(shape_of(node.outputs[0]), dtype=bool))
 
 
-INTEGER_ARITHMETIC = expanding(
+DECOMPOSE_INTEGER_ARITHMETIC = expanding(
     {
         "Cast": _cast,
         "Div": _div,
@@ -161,8 +161,9 @@ INTEGER_ARITHMETIC = expanding(
         "IsNaN": _not_a_number,
         "IsInf": _not_a_number,
     },
-    name="integer-arithmetic",
+    name="decompose-integer-arithmetic",
     version=2,
-    purpose="Truncating casts, integer division, remainders, shifts by Floor; no NaN.",
+    purpose="Expresses truncating casts, integer division, remainders and shifts with Floor;"
+    " removes tests for NaN.",
     reference="ONNX operator specification, Cast and Div; EZKL does not truncate",
 )

@@ -121,7 +121,8 @@ LOWER_QUANTISED_OPERATORS = expanding(
     domain=DOMAIN,
     name="lower-quantised-operators",
     version=1,
-    purpose="onnxruntime's own quantised operators as quantisation around standard ones.",
+    purpose="Replaces onnxruntime's quantised operators by standard ones between DequantizeLinear"
+    " and QuantizeLinear.",
     reference="https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md",
     rounds=True,
 )

@@ -148,10 +148,10 @@ def _run(model: ir.Model) -> None:
         fold_in_place(model)  # what was looked up at places that are all there are now
 
 
-ADD_UP_CHOSEN = Pass(
-    name="add-up-chosen",
+SUM_NEAREST = Pass(
+    name="sum-nearest",
     version=1,
-    purpose="Sums over the elements that TopK chooses, as sums over all of them.",
+    purpose="Replaces a sum over TopK's elements by a masked sum over all elements.",
     reference="Batcher, Sorting networks and their applications, AFIPS 1968",
     run=_run,
     touches=frozenset(("TopK",)),

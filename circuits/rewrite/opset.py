@@ -42,7 +42,7 @@ def _run(model: ir.Model) -> bool:
 CONVERT_OPSET = Pass(
     name="convert-opset",
     version=1,
-    purpose="Bring operator sets older than 13 to 17.",
+    purpose="Converts operator sets older than 13 to 17.",
     reference="https://onnx.ai/onnx/repo-docs/VersionConverter.html",
     run=_run,
 )

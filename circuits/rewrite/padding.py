@@ -60,10 +60,10 @@ def _pad(node: ir.Node, build: Builder) -> ir.Value | None:
     return value
 
 
-EXPLICIT_PADDING = expanding(
+DECOMPOSE_PADDING = expanding(
     {"Pad": _pad},
-    name="explicit-padding",
+    name="decompose-padding",
     version=2,
-    purpose="Reflect, edge, wrap, negative padding as Gather, of a constant that stands behind.",
+    purpose="Expresses reflect, edge, wrap, negative and constant padding as Gather.",
     reference="ONNX operator specification, Pad; EZKL pads with zeros only",
 )

@@ -18,15 +18,16 @@ from circuits.frontend.folding import folded
 from circuits.frontend.labels import signs_of
 from circuits.frontend.operators import GraphFacts, refusal
 from circuits.rewrite import (
+    booleans,
     broadcasting,
     comparisons,
     composites,
     convolutions,
     defaults,
     identities,
+    index_masks,
     indexing,
     integers,
-    masked_places,
     microsoft,
     neighbours,
     opset,
@@ -44,16 +45,15 @@ from circuits.rewrite import (
 )
 from circuits.rewrite import fold_constants as folding
 from circuits.rewrite import inline_functions as functions
-from circuits.rewrite import rescaled_answers as scales
 from circuits.rewrite.compare import Sample, difference, probes, run, settled
 from circuits.rewrite.draft import Draft
 from circuits.rewrite.edit import Pass
 from circuits.rewrite.ml.branches import GUARD_BRANCHES
-from circuits.rewrite.ml.categories import NUMBER_CATEGORIES
+from circuits.rewrite.ml.categories import ENCODE_CATEGORIES
 from circuits.rewrite.ml.leaves import FOLD_LEAVES
 from circuits.rewrite.ml.lowering import LOWER_ESTIMATORS
 from circuits.rewrite.ml.missing import MASK_MISSING
-from circuits.rewrite.ml.paths import FLOW_ALONG_PATHS
+from circuits.rewrite.ml.paths import RECOVER_TREES
 from circuits.rewrite.uploaded import Uploaded, uploaded
 
 #: Largest difference from the uploaded model, over the output's range, after any pass.
@@ -72,37 +72,37 @@ Answers = list[list[NDArray[np.float64]]]
 PASSES: tuple[Pass, ...] = (
     microsoft.LOWER_QUANTISED_OPERATORS,
     opset.CONVERT_OPSET,
-    NUMBER_CATEGORIES,
+    ENCODE_CATEGORIES,
     training.DROP_TRAINING,
-    quantized.LEAVE_OUT_DYNAMIC_STEPS,
+    quantized.DROP_DYNAMIC_QUANTISATION,
     functions.EXPAND_FUNCTIONS,
     GUARD_BRANCHES,
     FOLD_LEAVES,
     MASK_MISSING,
     LOWER_ESTIMATORS,
     folding.FOLD_CONSTANTS,
-    FLOW_ALONG_PATHS,
-    identities.SHORTEN_FORMULAS,
-    neighbours.ADD_UP_CHOSEN,
-    masked_places.LOOK_UP_MASKED,
-    quantized.GIVE_QUANTISATION_MEANING,
+    RECOVER_TREES,
+    identities.SIMPLIFY_ALGEBRA,
+    neighbours.SUM_NEAREST,
+    index_masks.DROP_INDEX_MASKS,
+    quantized.DECOMPOSE_QUANTISATION,
     composites.EXPAND_COMPOSITES,
     defaults.FILL_DEFAULTS,
     unrolling.UNROLL_RECURRENT,
-    padding.EXPLICIT_PADDING,
-    pooling.EXPLICIT_POOLING,
-    convolutions.PLAIN_CONVOLUTIONS,
-    resizing.RESIZE_BY_CONSTANTS,
-    powers.PLAIN_POWERS,
-    integers.INTEGER_ARITHMETIC,
-    selection.CHOOSE_BY_COMPARISONS,
-    comparisons.EXTREMA_AND_MASKS,
-    sequences.PLAIN_SUMS,
-    broadcasting.EXPLICIT_BROADCASTS,
-    scattering.PLAIN_SCATTER,
-    scales.COUNT_IN_ONES,
-    indexing.EXPLICIT_INDICES,
-    folding.FOLD_AGAIN,
+    padding.DECOMPOSE_PADDING,
+    pooling.DECOMPOSE_POOLING,
+    convolutions.DECOMPOSE_CONVOLUTIONS,
+    resizing.DECOMPOSE_RESIZE,
+    powers.DECOMPOSE_POWERS,
+    integers.DECOMPOSE_INTEGER_ARITHMETIC,
+    selection.DECOMPOSE_SELECTION,
+    comparisons.LEGALIZE_MINMAX,
+    sequences.DECOMPOSE_CUMSUM,
+    broadcasting.DECOMPOSE_BROADCASTS,
+    scattering.DECOMPOSE_SCATTER,
+    booleans.RESCALE_BOOLEANS,
+    indexing.WRAP_INDICES,
+    folding.FOLD_LEFTOVERS,
 )
 
 
@@ -112,7 +112,7 @@ _REPAIRS = (
     functions.EXPAND_FUNCTIONS,
     functions.LOWER_OPSET,
     repair.WIDEN_INTEGERS,
-    repair.EXTRACT_FROM_THE_END,
+    repair.WRAP_FEATURE_INDICES,
 )
 
 
@@ -154,8 +154,8 @@ def _rewritten_alone(data: bytes, passes: tuple[Pass, ...]) -> Rewritten:
 
 def _rewritten(data: bytes, samples: Sequence[Sample], absent: Collection[str]) -> Rewritten:
     found = _uploaded(data, samples, absent)
-    applied = [AppliedPass(name="plain-outputs", version=1)] if found.notes else []
-    applied += [AppliedPass(name="plain-inputs", version=1)] if found.plain.notes else []
+    applied = [AppliedPass(name="encode-outputs", version=1)] if found.notes else []
+    applied += [AppliedPass(name="encode-inputs", version=1)] if found.plain.notes else []
     if found.bound and not samples:
         applied.append(AppliedPass(name="bind-shapes", version=1))
     inputs = Signature(inputs=found.inputs, outputs=())

@@ -100,10 +100,10 @@ def _side_by_side(node: ir.Node) -> dict[str, object]:
     return {"kernel_shape": kernel, "strides": kernel, "pads": [0] * (2 * len(kernel))}
 
 
-EXPLICIT_POOLING = expanding(
+DECOMPOSE_POOLING = expanding(
     {"MaxPool": _max_pool, "AveragePool": _average_pool},
-    name="explicit-pooling",
+    name="decompose-pooling",
     version=2,
-    purpose="Pooling with pads, ceil_mode or dilations as pooling of windows side by side.",
+    purpose="Expresses pads, ceil_mode and dilations of pools as Gather before a plain pool.",
     reference="ONNX operator specification, MaxPool and AveragePool; zkonduit/ezkl pads with zeros",
 )

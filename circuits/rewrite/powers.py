@@ -116,10 +116,11 @@ def _power(base: ir.Value, power: float, build: Builder) -> ir.Value:
     return build.op("Pow", base, build.const(np.array(power, dtype=base.dtype.numpy())))
 
 
-PLAIN_POWERS = expanding(
+DECOMPOSE_POWERS = expanding(
     {"Pow": _pow, "ReduceProd": _product},
-    name="plain-powers",
+    name="decompose-powers",
     version=3,
-    purpose="Negative, zero and fractional powers, one for each column, short products.",
+    purpose="Expresses negative, zero and fractional powers as short products, one for each"
+    " column.",
     reference="EZKL 23.0.5 casts a whole exponent to an unsigned number",
 )

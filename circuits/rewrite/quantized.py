@@ -236,7 +236,7 @@ def _shifted(product: ir.Node) -> NDArray[np.float32] | None:
     return less
 
 
-GIVE_QUANTISATION_MEANING = expanding(
+DECOMPOSE_QUANTISATION = expanding(
     {
         "QuantizeLinear": _quantize,
         "DequantizeLinear": _dequantize,
@@ -245,18 +245,19 @@ GIVE_QUANTISATION_MEANING = expanding(
         "MatMulInteger": _integer_product,
         "ConvInteger": _integer_product,
     },
-    name="quantisation-meaning",
+    name="decompose-quantisation",
     version=3,
-    purpose="(De)QuantizeLinear, QLinear and integer products as rounding, clipping and scaling.",
+    purpose="Decomposes QuantizeLinear, DequantizeLinear, QLinear and integer products into"
+    " rounding, clipping and scaling.",
     reference="ONNX operator specification, QuantizeLinear; EZKL takes it for an identity",
 )
 
 #: Its steps are about half a per cent of the range of each input; how far that moves an answer is
 #: measured with all else. A division by a range that is computed costs far more than the product.
-LEAVE_OUT_DYNAMIC_STEPS = Pass(
-    name="dynamic-quantisation",
+DROP_DYNAMIC_QUANTISATION = Pass(
+    name="drop-dynamic-quantisation",
     version=1,
-    purpose="Products of what is quantised by its own range, without the rounding to its steps.",
+    purpose="Removes DynamicQuantizeLinear; how far that moves an output is measured.",
     reference="ONNX operator specification, DynamicQuantizeLinear",
     run=_run_continuous,
     rounds=True,

@@ -45,7 +45,7 @@ def _widen(value: ir.Value) -> None:
 WIDEN_INTEGERS = Pass(
     name="widen-integers",
     version=1,
-    purpose="Casts to 8- and 16-bit integers as casts to 32 bits, where onnxruntime needs it.",
+    purpose="Widens casts to 8- and 16-bit integers to 32 bits where onnxruntime needs it.",
     reference="ONNX operator specification, MatMul: no 8-bit integers",
     run=_run,
 )
@@ -65,10 +65,11 @@ def _run_extract(model: ir.Model) -> None:
     expand(model, {"ArrayFeatureExtractor": _extract}, domain=ML)
 
 
-EXTRACT_FROM_THE_END = Pass(
-    name="extract-from-the-end",
+WRAP_FEATURE_INDICES = Pass(
+    name="wrap-feature-indices",
     version=1,
-    purpose="Features at negative places, where a mask leaves them out, for onnxruntime to run.",
+    purpose="Replaces negative feature indices, which a mask leaves out, so that onnxruntime runs"
+    " them.",
     reference="onnxruntime, ml/array_feature_extractor.cc: places are in [0, stride)",
     run=_run_extract,
     touches=frozenset(("ArrayFeatureExtractor",)),

@@ -85,10 +85,11 @@ def _run(model: ir.Model) -> None:
     expand(model, {"Resize": lambda node, build: _resize(node, build, version)})
 
 
-RESIZE_BY_CONSTANTS = Pass(
-    name="resize-by-constants",
+DECOMPOSE_RESIZE = Pass(
+    name="decompose-resize",
     version=1,
-    purpose="Resize, axis by axis, as a Gather (nearest) or a constant MatMul (linear, cubic).",
+    purpose="Expresses Resize, axis by axis, as Gather (nearest) or a constant MatMul (linear,"
+    " cubic).",
     reference="ONNX operator specification, Resize, evaluated by onnx.reference",
     run=_run,
     touches=frozenset(("Resize", "Upsample")),

@@ -148,10 +148,11 @@ def _slice(value: ir.Value, at: int, axis: int, build: Builder) -> ir.Value:
     return build.op("Slice", value, *ends)
 
 
-PLAIN_SCATTER = expanding(
+DECOMPOSE_SCATTER = expanding(
     {"ScatterElements": _scatter(_by_places), "ScatterND": _scatter(_by_rows)},
-    name="plain-scatter",
+    name="decompose-scatter",
     version=3,
-    purpose="Scattering by constant indices as Concat and Gather, by computed ones as comparisons.",
+    purpose="Expresses scatters at constant indices as Concat and Gather, at computed ones as"
+    " comparisons.",
     reference="ONNX operator specification, ScatterElements and ScatterND",
 )

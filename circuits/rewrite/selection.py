@@ -283,10 +283,10 @@ def _run(model: ir.Model) -> None:
     expand(model, {"Gather": _gather, "GatherElements": _gather_elements, "OneHot": _one_hot})
 
 
-CHOOSE_BY_COMPARISONS = Pass(
-    name="choose-by-comparisons",
+DECOMPOSE_SELECTION = Pass(
+    name="decompose-selection",
     version=2,
-    purpose="TopK's indices by rank; tables and elements at computed places as products.",
+    purpose="Computes TopK's indices by rank, and lookups at computed indices as products.",
     reference="ONNX operator specification, TopK: of equal elements the lower index comes first",
     run=_run,
     touches=frozenset(("Gather", "GatherElements", "OneHot", "TopK")),

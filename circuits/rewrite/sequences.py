@@ -27,10 +27,10 @@ def _running_sum(node: ir.Node, build: Builder) -> ir.Value | None:
     return total if along == last else build.op("Transpose", total, perm=order)
 
 
-PLAIN_SUMS = expanding(
+DECOMPOSE_CUMSUM = expanding(
     {"CumSum": _running_sum},
-    name="plain-sums",
+    name="decompose-cumsum",
     version=2,
-    purpose="Running sums as products with a triangle of ones.",
+    purpose="Expresses CumSum as a product with a triangular matrix of ones.",
     reference="ONNX operator specification, CumSum; EZKL ignores exclusive and panics on reverse",
 )

@@ -34,6 +34,6 @@ DROP_TRAINING = expanding(
     {"Dropout": _dropout},
     name="drop-training",
     version=2,
-    purpose="Remove Dropout: at inference it is the identity.",
+    purpose="Removes Dropout, which is the identity at inference.",
     reference="ONNX operator specification, Dropout: training_mode defaults to false",
 )

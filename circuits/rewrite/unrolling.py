@@ -234,6 +234,6 @@ UNROLL_RECURRENT = expanding(
     dict.fromkeys(GATES, _unrolled),
     name="unroll-recurrent",
     version=3,
-    purpose="LSTM, GRU and RNN, in one direction or two, step by step.",
+    purpose="Unrolls LSTM, GRU and RNN, in one direction or two.",
     reference="ONNX operator specification, LSTM, GRU and RNN",
 )

@@ -107,7 +107,7 @@ def test_tables_equal_the_engines(engine: EzklEngine, op: str, scale: int) -> No
 
 
 #: Passes that give a model other inputs: proved in test_missing_and_categories.
-OTHER_INPUTS = {"mask-missing", "number-categories"}
+OTHER_INPUTS = {"mask-missing", "encode-categories"}
 
 
 @pytest.mark.parametrize("name", [step.name for step in PASSES if step.name not in OTHER_INPUTS])

@@ -101,7 +101,7 @@ def test_the_largest_are_added_up_as_the_smallest_are() -> None:
     top.attribute.append(onnx.helper.make_attribute("axis", 1))
     far = made.SerializeToString()
     found = rewrite(far, [{"x": row[None]} for row in rows()])
-    assert "add-up-chosen" in {step.name for step in found.passes}
+    assert "sum-nearest" in {step.name for step in found.passes}
     np.testing.assert_allclose(answers(found.onnx), answers(far), atol=1e-5)
 
 
@@ -109,7 +109,7 @@ def test_the_largest_are_added_up_as_the_smallest_are() -> None:
 def test_places_that_are_given_out_are_found(body: str) -> None:
     data = neighbours(body, 3)
     found = rewrite(data, [{"x": row[None]} for row in rows()])
-    assert "add-up-chosen" not in {step.name for step in found.passes}
+    assert "sum-nearest" not in {step.name for step in found.passes}
     np.testing.assert_allclose(answers(found.onnx), answers(data), atol=1e-5)
 
 
@@ -176,7 +176,7 @@ def test_what_is_near_is_counted_at_its_own_place(limit: float) -> None:
     graph = onnx.load_model_from_string(found.onnx).graph
     assert {node.op_type for node in graph.node}.isdisjoint({"Gather", "Sqrt", "Where"})
     refused = limit < 20
-    assert ("extract-from-the-end" in {p.name for p in found.passes}) == refused
+    assert ("wrap-feature-indices" in {p.name for p in found.passes}) == refused
     assert (found.reference == data) != refused
     np.testing.assert_allclose(answers(found.onnx)[:, 0], near_means(limit), atol=1e-5)
 

@@ -28,7 +28,7 @@ def samples(x: np.ndarray) -> list[dict[str, np.ndarray]]:
 def test_a_tree_with_its_zipmap_gives_labels_and_scores_as_tensors() -> None:
     x, y = iris()
     result = rewrite(iris_tree(classlabels_int64s=[0, 1, 2]), samples(x[::7]))
-    assert [p.name for p in result.passes][:1] == ["plain-outputs"]
+    assert [p.name for p in result.passes][:1] == ["encode-outputs"]
     assert [(o.name, o.shape) for o in result.signature.outputs] == [
         ("label", (1,)),
         ("probabilities", (1, 3)),

@@ -25,7 +25,7 @@ def samples(count: int) -> list[dict[str, NDArray[Any]]]:
 def test_a_program_along_paths_is_a_flow(kind: str, trees: int) -> None:
     """``rewrite`` holds it to onnxruntime. What is left compares only features and scores."""
     found = rewrite(forest_program(trees, kind=kind), samples(64))
-    assert "flow-along-paths" in {p.name for p in found.passes}
+    assert "recover-trees" in {p.name for p in found.passes}
     graph = onnx.load_model_from_string(found.onnx).graph
     shown = [n.op_type for n in graph.node]
     assert "Equal" not in shown or kind == "votes"

@@ -131,6 +131,6 @@ GUARD_BRANCHES = expanding(
     {"Mul": _mul},
     name="guard-branches",
     version=1,
-    purpose="Powers and logarithms that count for one sign only, of that sign's values.",
+    purpose="Clips the arguments of powers and logarithms to the sign whose results are used.",
     reference="scikit-learn, PowerTransformer; Yeo and Johnson (2000)",
 )

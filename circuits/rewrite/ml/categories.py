@@ -163,10 +163,11 @@ def _refused(node: ir.Node, why: str) -> UnsupportedOperator:
     return UnsupportedOperator.at(node.op_type, node.name or "", f"it {why}", advice=advice)
 
 
-NUMBER_CATEGORIES = Pass(
-    name="number-categories",
+ENCODE_CATEGORIES = Pass(
+    name="encode-categories",
     version=2,
-    purpose="Replaces texts, and numbers that are categories, by their places among these.",
+    purpose="Replaces texts, and numbers that are categories, by their indices among the"
+    " categories.",
     reference="ONNX-ML operator specification: OneHotEncoder, LabelEncoder, CategoryMapper",
     run=_run,
     touches=frozenset(("Gather", "OneHotEncoder")),

@@ -279,7 +279,7 @@ def _run(model: ir.Model) -> None:
 FOLD_LEAVES = Pass(
     name="fold-leaves",
     version=1,
-    purpose="What is computed of a tree's answer as that tree with other leaves; sums of trees.",
+    purpose="Moves arithmetic on a tree's output into its leaves; merges sums of trees.",
     reference="ONNX-ML operator specification; the exporter of scikit-learn's IsolationForest",
     run=_run,
     touches=frozenset((_TREE,)),

@@ -54,6 +54,6 @@ LOWER_ESTIMATORS = expanding(
     domain=ML,
     name="lower-estimators",
     version=5,
-    purpose="Trees, linear models, SVMs and encoders of ai.onnx.ml as tensor operators.",
+    purpose="Expands trees, linear models, SVMs and encoders of ai.onnx.ml into tensor operators.",
     reference="ONNX-ML operator specification; onnxruntime's tree aggregators for two classes",
 )

@@ -175,7 +175,7 @@ def _run(model: ir.Model) -> bool:
 MASK_MISSING = Pass(
     name="mask-missing",
     version=1,
-    purpose="Replaces NaN by masks of missing values that trees, imputers and IsNaN read.",
+    purpose="Replaces NaN by masks of missing values, which trees, imputers and IsNaN read.",
     reference="ONNX-ML operator specification: nodes_missing_value_tracks_true, Imputer",
     run=_run,
     touches=frozenset(("Where",)),

@@ -315,10 +315,10 @@ def _run(model: ir.Model) -> None:
     expand(model, {"ReduceSum": _sum})
 
 
-FLOW_ALONG_PATHS = Pass(
-    name="flow-along-paths",
+RECOVER_TREES = Pass(
+    name="recover-trees",
     version=2,
-    purpose="Forests written as products with matrices of paths: one product for each test.",
+    purpose="Recovers decision trees from forests that are written as products with path matrices.",
     reference="Hummingbird (OSDI 2020), section 4.1: GEMM strategy",
     run=_run,
     touches=frozenset(_REACHES),

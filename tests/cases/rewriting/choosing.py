@@ -22,7 +22,7 @@ CASES: dict[str, Case] = {
         "<float[4] k = {0.5, -1.5, 0.25, 2.5}>",
         domains='"ai.onnx.ml" : 3',
     ),
-    "look-up-masked": Case(
+    "drop-index-masks": Case(
         "m = Less(x, r) i = Where(m, a, b) g = Gather(w, i) h = Cast<to = 1>(m) p = Mul(g, h)"
         " y = ReduceSum(p)",
         "float[1, 2] x",
@@ -35,7 +35,7 @@ CASES: dict[str, Case] = {
         "<float r = {0.5}, int64[1, 2] a = {0, 1}, int64[1, 2] b = {-1, -1},"
         " float[3] w = {2, 3, 5}>",
     ),
-    "extract-from-the-end": Case(
+    "wrap-feature-indices": Case(
         "i = Cast<to = 7>(x) g = ai.onnx.ml.ArrayFeatureExtractor(w, i) y = Relu(g)",
         "float[1, 2] x",
         """
@@ -48,7 +48,7 @@ CASES: dict[str, Case] = {
         "<float[3] w = {2, 3, 5}>",
         domains='"ai.onnx.ml" : 3',
     ),
-    "add-up-chosen": Case(
+    "sum-nearest": Case(
         "v, i = TopK<axis = 1, largest = 0>(x, k) c = Gather(w, i)"
         " y = ReduceMean<axes = [1], keepdims = 0>(c)",
         X4,
@@ -91,7 +91,7 @@ CASES: dict[str, Case] = {
         """,
         "<int64[1] k = {2}, float[4] w = {1, 2, 4, 8}>",
     ),
-    "flow-along-paths": Case(
+    "recover-trees": Case(
         "c = LessOrEqual(x, t) f = Cast<to = 1>(c) m = MatMul(f, p) e = Equal(m, d)"
         " y = Cast<to = 1>(e)",
         X4,
@@ -117,7 +117,7 @@ CASES: dict[str, Case] = {
         "<float t = {0.5}, float[4, 3] p = {1, 1, -1, 1, -1, 0, 0, 0, 0, 0, 0, 0},"
         " float[3] d = {2, 1, 0}>",
     ),
-    "plain-scatter": Case(
+    "decompose-scatter": Case(
         "a = Tanh(x) i = Cast<to = 7>(a) y = ScatterElements<axis = 1>(x, i, a)",
         "float[1, 1] x",
         """
@@ -132,7 +132,7 @@ CASES: dict[str, Case] = {
         y = Where(t5, t6, x)
         """,
     ),
-    "count-in-ones": Case(
+    "rescale-booleans": Case(
         "r = Round(x) e = Equal(r, c) y = Cast<to = 1>(e)",
         X4,
         """
@@ -144,7 +144,7 @@ CASES: dict[str, Case] = {
         """,
         "<float c = {1}>",
     ),
-    "explicit-indices": Case(
+    "wrap-indices": Case(
         "y = Gather<axis = 1>(x, i)",
         X4,
         """

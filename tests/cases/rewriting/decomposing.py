@@ -5,14 +5,14 @@ from __future__ import annotations
 from tests.cases.rewriting.case import IMAGE, KERNEL, X2, X4, Case
 
 CASES: dict[str, Case] = {
-    "shorten-formulas": Case(
+    "simplify-algebra": Case(
         "l = ReduceLogSumExp<axes = [1]>(x) d = Sub(x, l) y = Exp(d)",
         X4,
         """
         y = Softmax<axis = -1>(x)
         """,
     ),
-    "quantisation-meaning": Case(
+    "decompose-quantisation": Case(
         "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
         X4,
         """
@@ -71,7 +71,7 @@ CASES: dict[str, Case] = {
         """,
         "<float[1, 1, 2] w = {0.5, -1}, float[1, 1, 1] r = {0.25}>",
     ),
-    "explicit-padding": Case(
+    "decompose-padding": Case(
         'y = Pad<mode = "reflect">(x, p)',
         X4,
         """
@@ -79,7 +79,7 @@ CASES: dict[str, Case] = {
         """,
         "<int64[4] p = {0, 1, 0, 2}>",
     ),
-    "explicit-pooling": Case(
+    "decompose-pooling": Case(
         "y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(x)",
         IMAGE,
         """
@@ -88,7 +88,7 @@ CASES: dict[str, Case] = {
         y = MaxPool<dilations = [1, 1], kernel_shape = [3, 3], pads = [0, 0, 0, 0], strides = [3, 3]>(t2)
         """,  # noqa: E501
     ),
-    "plain-convolutions": Case(
+    "decompose-convolutions": Case(
         "y = Conv<dilations = [2, 3]>(x, w)",
         IMAGE,
         """
@@ -96,7 +96,7 @@ CASES: dict[str, Case] = {
         """,
         KERNEL,
     ),
-    "resize-by-constants": Case(
+    "decompose-resize": Case(
         'y = Resize<mode = "linear">(x, , s)',
         IMAGE,
         """
@@ -107,7 +107,7 @@ CASES: dict[str, Case] = {
         """,
         "<float[4] s = {1, 1, 2, 1.5}>",
     ),
-    "plain-powers": Case(
+    "decompose-powers": Case(
         "a = Abs(x) b = Exp(a) y = Pow(b, p)",
         X4,
         """
@@ -118,7 +118,7 @@ CASES: dict[str, Case] = {
         """,
         "<float[1] p = {-2}>",
     ),
-    "integer-arithmetic": Case(
+    "decompose-integer-arithmetic": Case(
         "i = Cast<to = 7>(x) y = Cast<to = 1>(i)",
         X4,
         """
@@ -132,7 +132,7 @@ CASES: dict[str, Case] = {
         y = Cast<to = 1>(i)
         """,
     ),
-    "choose-by-comparisons": Case(
+    "decompose-selection": Case(
         "v, i = TopK<axis = 1>(x, k) y = Cast<to = 1>(i)",
         X2,
         """
@@ -156,7 +156,7 @@ CASES: dict[str, Case] = {
         """,
         "<int64[1] k = {1}>",
     ),
-    "extrema-and-masks": Case(
+    "legalize-minmax": Case(
         "y = Max(x, c)",
         X4,
         """
@@ -166,7 +166,7 @@ CASES: dict[str, Case] = {
         """,
         "<float[4] c = {0.5, 0.1, -0.5, 0}>",
     ),
-    "plain-sums": Case(
+    "decompose-cumsum": Case(
         "y = CumSum<exclusive = 1>(x, a)",
         X4,
         """
@@ -174,7 +174,7 @@ CASES: dict[str, Case] = {
         """,
         "<int64 a = {1}>",
     ),
-    "explicit-broadcasts": Case(
+    "decompose-broadcasts": Case(
         "y = Expand(x, s)",
         X4,
         """

@@ -31,7 +31,7 @@ CASES: dict[str, Case] = {
         """,
         opset=11,
     ),
-    "number-categories": Case(
+    "encode-categories": Case(
         'c = ai.onnx.ml.LabelEncoder<keys_strings = ["a", "b"], values_floats = [2.5, 4.0],'
         " default_float = 1.0>(x) y = Relu(c)",
         "string[1, 2] x",
@@ -66,7 +66,7 @@ CASES: dict[str, Case] = {
         y = Relu(d)
         """,
     ),
-    "dynamic-quantisation": Case(
+    "drop-dynamic-quantisation": Case(
         "q, s, z = DynamicQuantizeLinear(x) p = MatMulInteger(q, w, z, o) f = Cast<to = 1>(p)"
         " y = Mul(f, s)",
         X4,

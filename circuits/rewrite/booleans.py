@@ -93,10 +93,10 @@ def counts_in_ones(value: ir.Value | None) -> bool:
     return node.op_type in _CARRY and all(counts_in_ones(v) for v in node.inputs if v is not None)
 
 
-COUNT_IN_ONES = expanding(
+RESCALE_BOOLEANS = expanding(
     {"Equal": _equal, "Gather": _indexed, "OneHot": _indexed},
-    name="count-in-ones",
+    name="rescale-booleans",
     version=1,
-    purpose="The answers of Equal and computed indices as integers.",
+    purpose="Gives the results of Equal, and computed indices, the scale of integers.",
     reference="zkonduit/ezkl, circuit/ops/hybrid.rs: out_scale of Equals is that of its operands",
 )

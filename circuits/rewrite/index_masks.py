@@ -48,10 +48,10 @@ def _run(model: ir.Model) -> None:
         fold_in_place(model)  # what is looked up at places that are constant now
 
 
-LOOK_UP_MASKED = Pass(
-    name="look-up-masked",
+DROP_INDEX_MASKS = Pass(
+    name="drop-index-masks",
     version=1,
-    purpose="Places that only count where a mask is one, as those that they are there.",
+    purpose="Removes Where around indices whose looked-up values the same mask zeroes later.",
     reference="onnx/sklearn-onnx, operator_converters/nearest_neighbours.py: radius neighbours",
     run=_run,
     touches=frozenset(("Where",)),
