@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,9 @@ from circuits.errors import Fault, ZkmlError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+#: Words of styles, as terminals know them.
+_ANSI = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 EXIT_YES, EXIT_NO, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -64,10 +68,7 @@ class Terminal:
         """A line for people, on stdout unless ``--json`` reserves that."""
         if self.as_json:
             return
-        if style:
-            self.out.print(text, style=style, markup=False)
-        else:
-            print(text)
+        print(styled(text, style))
 
     def table(self, table: Table) -> None:
         """A table for people."""
@@ -100,6 +101,13 @@ class Terminal:
             said = f"{command} needs a subcommand"
         advice = f"See `{command} --help`."
         self.problem({"code": "usage", "detail": said, "retryable": False, "advice": advice})
+
+
+def styled(text: str, style: str) -> str:
+    """The text in this style if stdout is a terminal, without loading rich."""
+    if not style or not sys.stdout.isatty() or "NO_COLOR" in os.environ:
+        return text
+    return f"\x1b[{';'.join(_ANSI[word] for word in style.split())}m{text}\x1b[0m"
 
 
 def wants_json(argv: Sequence[str]) -> Terminal:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import Limits
+from circuits.engine.proof_json import parse_proof
+from circuits.engine.sandbox import Sandbox
+from circuits.errors import ZkmlError
 from prover.cli import options
 from prover.cli.engine import SANDBOX
 from prover.cli.options import OptionsDisagree, read_salt
@@ -20,18 +28,64 @@ from prover.cli.terminal import (
     is_batch,
     read_file,
     read_model_file,
+    styled,
 )
+from prover.statement.bundle import MAX_BYTES, read_bundle
+from prover.verify.checks.engine_parts import VERIFY_LIMITS, engine_parts
 from prover.verify.report import Report, Status
 
 if TYPE_CHECKING:
     from prover.verify.policy import Policy
 
-_MARKS = {
-    Status.PASS: "[green]pass[/]",
-    Status.FAIL: "[bold red]FAIL[/]",
-    Status.WARN: "[yellow]warn[/]",
-    Status.SKIP: "[dim]skip[/]",
+_STYLES = {
+    Status.PASS: "green",
+    Status.FAIL: "bold red",
+    Status.WARN: "yellow",
+    Status.SKIP: "dim",
 }
+#: The width of a finding's place, its name and its result, before the finding itself.
+_INDENT = 28
+
+
+class _Ahead(EzklEngine):
+    """The engine, which verifies a bundle's proof while this process still loads the checks.
+
+    Check (31) gets that answer, or that error, once, and only for the very same bytes.
+    """
+
+    def __init__(self, sandbox: Sandbox, bundle: bytes) -> None:
+        super().__init__(sandbox)
+        self._bundle = bundle
+        self._parts: tuple[bytes, bytes, bytes, bytes] = (b"", b"", b"", b"")
+        self._outcome: bool | ZkmlError | None = None
+        self._thread = threading.Thread(target=self._begin)
+        self._thread.start()
+
+    def _begin(self) -> None:
+        try:
+            bundle = read_bundle(self._bundle)
+            parse_proof(bundle.proof)
+            self._parts = engine_parts(bundle)
+            self._outcome = super().verify(*self._parts, limits=VERIFY_LIMITS)
+        except ZkmlError as error:
+            self._outcome = error
+        except Exception:  # hostile bytes: the checks say what is wrong with them
+            self._outcome = None
+
+    def verify(
+        self, proof_json: bytes, settings: bytes, vk: bytes, srs_part: bytes, limits: Limits
+    ) -> bool:
+        self._thread.join()
+        outcome, self._outcome = self._outcome, None
+        if outcome is None or self._parts != (proof_json, settings, vk, srs_part):
+            return super().verify(proof_json, settings, vk, srs_part, limits)
+        if isinstance(outcome, ZkmlError):
+            raise outcome
+        return outcome
+
+    def join(self) -> None:
+        """Waits for the engine, which nothing else may end in the middle."""
+        self._thread.join()
 
 
 def verify(
@@ -85,15 +139,23 @@ def verify(
             report = _raw(engine, ezkl, settings, vk, srs_part, model, input_file)
         else:
             assert bundle is not None
-            wanted = _policy(policy, trusted, nonce, strict)
             if is_batch(bundle):
+                wanted = _policy(policy, trusted, nonce, strict)
                 if input_file or rebuild:
                     raise OptionsDisagree("--input and --rebuild are for the bundle of one item")
                 from prover.cli.batching import verify_all
 
                 return verify_all(bundle, model, wanted, engine, terminal)
+            if rebuild and model is None:
+                raise OptionsDisagree("--rebuild needs --model")
             opening = _salt(salt, input_file)
-            report = _bundle(engine, bundle, wanted, model, input_file, opening, rebuild=rebuild)
+            data = read_file(bundle, limit=MAX_BYTES)
+            engine = ahead = _Ahead(SANDBOX, data)
+            try:
+                wanted = _policy(policy, trusted, nonce, strict)
+                report = _bundle(ahead, data, wanted, model, input_file, opening, rebuild=rebuild)
+            finally:
+                ahead.join()
     finally:
         engine.sandbox.close()
     _show(report, terminal)
@@ -128,7 +190,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _bundle(
     engine: EzklEngine,
-    path: Path,
+    data: bytes,
     policy: Policy,
     model: Path | None,
     input_file: Path | None,
@@ -136,12 +198,8 @@ def _bundle(
     *,
     rebuild: bool,
 ) -> Report:
-    from prover.statement.bundle import MAX_BYTES
     from prover.verify.bundle import verify_bundle
 
-    if rebuild and model is None:
-        raise OptionsDisagree("--rebuild needs --model")
-    data = read_file(path, limit=MAX_BYTES)
     return verify_bundle(
         data,
         policy=policy,
@@ -170,7 +228,6 @@ def _inputs(bundle: bytes, path: Path) -> Any:
     from circuits.format.tensors import Signature
     from prover.errors import BundleInvalid
     from prover.jobs.inputs import read_input
-    from prover.statement.bundle import read_bundle
 
     try:
         manifest = json.loads(read_bundle(bundle).manifest)
@@ -245,16 +302,12 @@ def _show(report: Report, terminal: Terminal) -> None:
 
 
 def _tell(report: Report, terminal: Terminal) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("finding", overflow="fold")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for check in report.checks:
-        table.add_row(str(check.number), check.name, _MARKS[check.status], _escaped(check.detail))
-    terminal.table(table)
+        mark = styled(f"{check.status:<4}", _STYLES[check.status])
+        lines = textwrap.wrap(check.detail, max(width - _INDENT, 20)) if width else [check.detail]
+        found = f"\n{' ' * _INDENT}".join(lines)
+        terminal.line(f"{check.number:>2}  {check.name:<16}  {mark}  {found}")
     terminal.line()
     if report.ok:
         for sentence in report.words:
@@ -268,9 +321,3 @@ def _tell(report: Report, terminal: Terminal) -> None:
         for check in report.failures:
             terminal.line(f"({check.number}) {check.name} [{check.layer}]: {check.detail}")
         terminal.line("NOT VERIFIED", style="bold red")
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

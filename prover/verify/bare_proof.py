@@ -18,8 +18,8 @@ from circuits.format.digests import sha256
 from circuits.format.field import from_felt
 from circuits.format.tensors import InputEncoding, TensorSpec
 from circuits.srs import verify_part
+from prover.verify.checks.engine_parts import VERIFY_LIMITS
 from prover.verify.checks.evidence import (
-    VERIFY_LIMITS,
     Evidence,
     Slot,
     Step,

@@ -22,7 +22,8 @@ from prover.verify.checks import (
     signer,
     weights,
 )
-from prover.verify.checks.evidence import VERIFY_LIMITS, Derive, Evidence, Rebuild, Step, perform
+from prover.verify.checks.engine_parts import VERIFY_LIMITS
+from prover.verify.checks.evidence import Derive, Evidence, Rebuild, Step, perform
 from prover.verify.policy import Policy
 from prover.verify.report import Check, Layer, Report
 

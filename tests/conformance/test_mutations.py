@@ -9,7 +9,7 @@ import pytest
 from circuits.engine.ezkl_engine import EzklEngine
 from prover.statement.bundle import read_bundle
 from prover.verify.bundle import verify_bundle
-from prover.verify.checks.evidence import VERIFY_LIMITS
+from prover.verify.checks.engine_parts import VERIFY_LIMITS
 from prover.verify.policy import Policy
 from prover.verify.report import Layer, Report
 from tests.cases.verdicts import NOW

@@ -89,9 +89,10 @@ def test_the_engines_process_of_a_verification_loads_neither_numpy_nor_onnx() ->
 
 
 def test_verifying_loads_no_more_than_verification() -> None:
-    """After a whole run of ``zkml verify``, on a file that is no bundle."""
+    """After a whole run of ``zkml verify``."""
+    bundle = Path(__file__).parents[1] / "conformance/vectors/public.zkml"
     loaded = _loaded(
-        "import sys; sys.argv = ['zkml', 'verify', '/dev/null', '--json'];"
+        f"import sys; sys.argv = ['zkml', 'verify', {str(bundle)!r}];"
         " from prover.cli.root import main; sys.stdout = open('/dev/null', 'w')\n"
         "try: main()\n"
         "except SystemExit: pass\n"

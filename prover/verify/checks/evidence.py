@@ -32,6 +32,7 @@ from prover.statement.keys import PublicKey
 from prover.statement.predicate import Predicate
 from prover.statement.render import printable
 from prover.statement.statement import Statement
+from prover.verify.checks.engine_parts import VERIFY_LIMITS
 from prover.verify.policy import Policy
 from prover.verify.report import Check, Layer, Status
 
@@ -66,9 +67,6 @@ Rebuild = Callable[[bytes, CircuitManifest, bytes, SrsRef], Rebuilt]
 #: Derives graph and weights from the ONNX, and raises a ``ZkmlError`` where they are not those that
 #: a manifest names.
 Derive = Callable[[bytes, CircuitManifest], None]
-
-#: Limits of checking a proof, against hostile settings and key files.
-VERIFY_LIMITS = Limits(deadline_s=20.0, memory_bytes=4 << 30)
 
 #: Seconds before a check whose child was killed runs again.
 _PAUSES_S = (0.1, 0.5)

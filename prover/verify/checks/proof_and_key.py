@@ -14,6 +14,7 @@ from circuits.format.manifest import Role
 from circuits.format.profile import Soundness
 from circuits.srs import verify_part
 from prover.statement.commitment import parse_input_json
+from prover.verify.checks.engine_parts import engine_parts
 from prover.verify.checks.evidence import (
     Evidence,
     Rebuilt,
@@ -37,11 +38,7 @@ _TENSORS = frozenset(Role) - {Role.INPUT_HASH, Role.WEIGHTS_HASH}
 # (31)
 def proof(e: Evidence) -> str:
     e.proof.value  # noqa: B018 - only a readable proof goes to the engine
-    bundle = e.bundle.value
-    verify_part.check(bundle.srs_part)
-    if not EzklSettings.parse(bundle.settings).fits(bundle.vk):
-        refuse("the settings describe a circuit of another size than the key's")
-    parts = (bundle.proof, bundle.settings, bundle.vk, bundle.srs_part)
+    parts = engine_parts(e.bundle.value)
     if not e.memo("verified", lambda: e.engine.verify(*parts, e.limits), *parts):
         refuse(f"{e.engine.name} {e.engine.version} does not accept the proof")
     return f"accepted by {e.engine.name} {e.engine.version}"
