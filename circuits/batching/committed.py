@@ -44,12 +44,13 @@ def committed_growths(
     cells: Mapping[tuple[int, int], tuple[int, int]], args: RunArgs
 ) -> tuple[Growth, ...]:
     """How a circuit grows in each size, by ``cells_by_size``; ``args`` are those of one lane."""
+    tables = 1 + (args.param_scale > 0)
     low, high = args.lookup_range
     found = []
     for (logrows, columns), counted in cells.items():
         longer = low - (1 << logrows) + (1 << args.logrows), high
         sized = replace(args, logrows=logrows, num_inner_cols=columns, lookup_range=longer)
-        near, far = (shape_of(sized, count, 0) for count in counted)
+        near, far = (shape_of(sized, count, 0, tables) for count in counted)
         # Each sum over the lanes begins a row of its own.
         found.append(Growth(near=near, far=far, lanes=_LANES, whole=columns, given=True))
     return tuple(found)
@@ -74,9 +75,13 @@ def cells_by_size(
             recompile_committed(graph, batched_recipe(recipe, args, lanes), judged=False).onnx
         )
 
+    assert recipe.lowering is not None
+    tables = 2 if "function" in recipe.lowering["steps"] else 1
+
     def salted(logrows: int, columns: int) -> int:
-        """Cells of random look-ups and of their sum."""
-        return 2 * columns * random_lookups(logrows, columns)
+        """Cells of random look-ups and of their sum: of a function's they are scaled, too."""
+        each = random_lookups(logrows, columns, tables)
+        return (2 if tables == 1 else 5) * columns * each
 
     graph = float_graph(model, samples, recipe.limbs, recipe.expose, recipe.accepted)
     found = {}

@@ -19,7 +19,7 @@ from circuits.batching.errors import CannotBatch
 from circuits.format.manifest import MAX_LANES, AppliedPass
 from circuits.format.wide_constants import EXACT
 from circuits.frontend.fixed_shapes import infer_shapes, static_shape
-from circuits.integers.tables import TABLES
+from circuits.format.function_tables import TABLES
 from circuits.rewrite.context import CONTEXT_INPUT, CONTEXT_OUTPUT
 from circuits.rewrite.edit import (
     Builder,

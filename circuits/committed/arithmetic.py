@@ -22,6 +22,7 @@ from circuits.committed.network import (
     Convolution,
     Floats,
     Function,
+    FunctionTable,
     Integers,
     Kind,
     Local,
@@ -106,14 +107,16 @@ class SumSteps:
 class Steps:
     """How a network's numbers become integers, as its recipe has it.
 
-    ``base``: what a table bounds is below it; ``logrows``: that of the circuit, whose table has
-    ``2^logrows - 8`` entries and ends at ``base - 1``.
+    ``base``: what a table bounds is below it; ``logrows``: that of the circuit, whose tables have
+    ``2^logrows - 8`` entries and end at ``base - 1``. ``function``: the second of them, which
+    functions are looked up in; None where there is one only.
     """
 
     base: int
     logrows: int
     inputs: tuple[InputSteps, ...]
     sums: tuple[SumSteps, ...]
+    function: FunctionTable | None = None
 
     @property
     def lowest(self) -> int:
@@ -144,7 +147,10 @@ class Steps:
         """What is nothing of an input is not written, as in recipes of older compilers."""
         inputs = [asdict(own) for own in self.inputs]
         plain = [{k: v for k, v in i.items() if v or k in ("scale", "offset")} for i in inputs]
-        return {**asdict(self), "inputs": plain}
+        found = {**asdict(self), "inputs": plain}
+        if self.function is None:
+            del found["function"]
+        return found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Steps:
@@ -152,6 +158,7 @@ class Steps:
             base=data["base"],
             logrows=data["logrows"],
             inputs=tuple(_input_steps(entry) for entry in data["inputs"]),
+            function=FunctionTable(**data["function"]) if "function" in data else None,
             sums=tuple(
                 SumSteps(
                     scale=entry["scale"],
@@ -321,14 +328,19 @@ def largest(step: Sum, divisor: int, offset: int, found: Sequence[Bounds]) -> in
     return total + sum(_largest(term, found) for term in step.terms)
 
 
-def _largest(term: Term, found: Sequence[Bounds]) -> int:
-    sizes = [max(-low, high) for low, high in (_bounds_of(v, found) for v in term.views)]
+def _largest(term: Term, rows: Sequence[Bounds]) -> int:
+    sizes = [max(-low, high) for low, high in (_bounds_of(v, rows) for v in term.views)]
     if isinstance(term, Convolution):
         sums = np.abs(term.weights.astype(np.float64)).sum(axis=(1, 2, 3))
         return int(sizes[0] * sums.max(initial=0.0) * (1 + 2.0**-40)) + 1
     if isinstance(term, Function):
         pieces = zip(term.kinks, term.slopes, strict=True)
-        return abs(term.start) * sizes[0] + sum(abs(s) * (sizes[0] + abs(k)) for k, s in pieces)
+        found = abs(term.start) * sizes[0] + sum(abs(s) * (sizes[0] + abs(k)) for k, s in pieces)
+        if (own := term.lookup) is not None:
+            found += own.largest(*_bounds_of(term.view, rows)) * (
+                abs(own.height) + abs(own.tilt) * sizes[0]
+            )
+        return found
     many = term.left.shape[2] if isinstance(term, Product) else 1
     return many * sizes[0] * sizes[1] * abs(int(term.factor))
 
@@ -420,7 +432,11 @@ def _asked(step: Sum | Local, rows: Sequence[Numbers]) -> list[Numbers]:
         return [-over if step.op is Op.BELOW else over]
     found = []
     for term in step.terms:
-        if isinstance(term, Function) and term.kinks:
-            values = gathered(term.view, rows)
+        if not isinstance(term, Function):
+            continue
+        values = gathered(term.view, rows) if term.kinks or term.lookup else None
+        if values is not None and term.kinks:
             found += [values - max(term.kinks), values - min(term.kinks)]
+        if values is not None and term.lookup is not None:
+            found.append(term.lookup.times * values)
     return found

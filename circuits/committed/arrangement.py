@@ -2,8 +2,8 @@
 
 Columns of committed elements are not blinded: the commitment and one opening tell two linear
 combinations of each. So each begins with random elements of its own (``COLUMN_SALT``). How often
-the table is asked for each entry is not blinded either: so random entries are looked up to no
-effect (``looked_up``), whose sum is the last hint.
+a table is asked for each entry is not blinded either: so random entries of each are looked up to no
+effect (``looked_up``), and what is looked up is summed in a hint behind them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +23,11 @@ from circuits.committed.network import (
     Axis,
     Convolution,
     Function,
+    FunctionTable,
     Integers,
     Kind,
     Local,
+    Lookup,
     Network,
     Op,
     Pointwise,
@@ -39,6 +41,7 @@ from circuits.errors import InputOutOfRange
 from circuits.format.commitments import COLUMN_SALT, Weights, salted_pieces
 from circuits.format.digests import canonical_json, parse_canonical_json
 from circuits.format.field import P, from_felt, to_felt
+from circuits.format.function_tables import TABLES
 
 _SCHEMA = 2
 
@@ -61,7 +64,7 @@ class Part:
 class Arrangement:
     """An integer network as a circuit proves it.
 
-    ``shown``: whether inputs are public. ``looked_up``: random entries. ``lanes``: how many samples
+    ``shown``: whether inputs are public. ``looked_up``: random entries of each table. ``lanes``: how many samples
     a proof is about. ``weights``: where they are. ``identity_salt``: that of the public commitments
     to private weights, column after column, once these are made. ``blinding``: random elements
     behind an input that an identity names.
@@ -86,11 +89,19 @@ class Arrangement:
         for n, (_, step) in enumerate(self.network.sums):
             found += _hints(step, n, self.steps.sums[n].digits)
         found = [replace(part, lanes=self.lanes) for part in found]
-        found.append(Part(name="salt", shape=(self.looked_up,)))
-        found.append(Part(name="sum", shape=(1,)))
+        for name in self.salts:
+            found.append(Part(name=name, shape=(self.looked_up,)))
+            found.append(Part(name=f"{name}-sum", shape=(1,)))
         if self.blinding:
             found.append(Part(name="blinding", shape=(self.blinding,)))
         return found
+
+    @property
+    def salts(self) -> dict[str, FunctionTable | None]:
+        """The parts of random entries by the table that they are of; None for the one that
+        rectifies."""
+        function = self.network.function_table
+        return {"salt": None} if function is None else {"salt": None, "function-salt": function}
 
     def digits(self, row: int) -> int:
         """How many digits an input has of which the table bounds each: one, if the verifier bounds
@@ -164,8 +175,10 @@ class Arrangement:
         for split, (_, step) in zip(found.splits, self.network.sums, strict=True):
             arrays += _hint_values(split, step)
         flat: list[int] = np.concatenate([a.reshape(-1) for a in arrays]).tolist()
-        salt = [self._entry() for _ in range(self.looked_up)]
-        flat += [*salt, sum(max(v, 0) for v in salt)]
+        for table in self.salts.values():
+            salt = np.array([self._entry() for _ in range(self.looked_up)])
+            entries = np.maximum(salt, 0) if table is None else table.entries(salt)
+            flat += [*salt.tolist(), int(entries.sum())]
         flat += blinding or [secrets.randbelow(P) for _ in range(self.blinding)]
         return salted(flat, self.steps.logrows)
 
@@ -329,6 +342,7 @@ def _term_json(term: Term, array: _Array, view: _View) -> dict[str, Any]:
             "start": term.start,
             "kinks": list(term.kinks),
             "slopes": list(term.slopes),
+            **({} if term.lookup is None else {"lookup": asdict(term.lookup)}),
         }
     name = "product" if isinstance(term, Product) else "pointwise"
     left, right = view(term.left), view(term.right)
@@ -362,6 +376,7 @@ def _term(data: dict[str, Any], numbers: _Numbers) -> Term:
             start=data["start"],
             kinks=tuple(data["kinks"]),
             slopes=tuple(data["slopes"]),
+            lookup=_lookup(data["lookup"]) if "lookup" in data else None,
         )
     left, right = numbers.view(data["left"]), numbers.view(data["right"])
     if data["term"] == "product":
@@ -369,6 +384,16 @@ def _term(data: dict[str, Any], numbers: _Numbers) -> Term:
     if data["term"] != "pointwise":
         raise ValueError("a term of no known kind")
     return Pointwise(left=left, right=right, factor=data["factor"])
+
+
+def _lookup(data: dict[str, Any]) -> Lookup:
+    """Raises ``ValueError`` for what is none: the arithmetic is one of integers."""
+    table = FunctionTable(**data["table"])
+    made = Lookup(**{**data, "table": table})
+    numbers = (table.scale, made.times, made.height, made.tilt)
+    if table.op not in TABLES or any(type(n) is not int for n in numbers):
+        raise ValueError("a function is looked up in no table that there is")
+    return made
 
 
 class _Numbers:

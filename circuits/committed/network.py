@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.format.function_tables import entries
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Numbers = NDArray[Any]
@@ -24,6 +26,7 @@ Numbers = NDArray[Any]
 Shape = tuple[int, int, int]
 #: In a view: no element of any row, but a zero.
 ZERO = -1
+_LARGEST_ENTRY = 2.0**60
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,14 +181,51 @@ class Pointwise:
         return self.left, self.right
 
 
+@dataclass(frozen=True, kw_only=True)
+class FunctionTable:
+    """A table of the engine's beside the one that rectifies: an operator's, whose entry for an
+    integer n is what ``circuits.format.function_tables`` has for it, in steps of 2^-scale."""
+
+    op: str
+    scale: int
+
+    def entries(self, numbers: Numbers) -> Numbers:
+        """The table's entries for integers, in their number type; none beyond ``_LARGEST_ENTRY``,
+        which no sum may reach."""
+        exact = np.minimum(entries(self.op, numbers, self.scale), _LARGEST_ENTRY)
+        found: Numbers = exact.astype(numbers.dtype)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """What a function adds of a table: ``height · table(times · x)`` and ``tilt · x ·
+    table(times · x)``."""
+
+    table: FunctionTable
+    times: int
+    height: int = 0
+    tilt: int = 0
+
+    def of(self, values: Numbers) -> Numbers:
+        entry = self.table.entries(self.times * values)
+        found: Numbers = entry * (self.height + self.tilt * values)
+        return found
+
+    def largest(self, low: int, high: int) -> int:
+        """The largest entry, in magnitude, for elements between two: tables only rise."""
+        ends = self.table.entries(self.times * np.array([low, high]))
+        return int(np.abs(ends).max())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Function:
     """A function of each element of a feature map. The model's own (``exact``, times ``factor``)
-    where it was read; in integers ``start · x + Σ slope · max(x - kink, 0)``, and the bias of its
-    sum has the rest. ``added``: how many of its values, most of them small, are added up. ``ties``,
-    of a function that the model writes in many steps: the numbers between some, ascending, that it
-    compares x with. An integer that stands for one of these has the function's value there, and not
-    beside it."""
+    where it was read; in integers ``start · x + Σ slope · max(x - kink, 0)`` and what is looked up,
+    and the bias of its sum has the rest. ``added``: how many of its values, most of them small, are
+    added up. ``ties``, of a function that the model writes in many steps: the numbers between some,
+    ascending, that it compares x with. An integer that stands for one of these has the function's
+    value there, and not beside it."""
 
     view: View
     factor: float = 1.0
@@ -195,6 +235,7 @@ class Function:
     start: int = 0
     kinks: tuple[int, ...] = ()
     slopes: tuple[int, ...] = ()
+    lookup: Lookup | None = None
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -311,6 +352,15 @@ class Network:
         first = len(self.inputs)
         return [(first + n, s) for n, s in enumerate(self.steps) if isinstance(s, Sum)]
 
+    @property
+    def function_table(self) -> FunctionTable | None:
+        """The table that its functions are looked up in: there is one at most."""
+        terms = [term for _, step in self.sums for term in step.terms]
+        found = {t.lookup.table for t in terms if isinstance(t, Function) and t.lookup is not None}
+        if len(found) > 1:
+            raise ValueError("functions are looked up in several tables")
+        return next(iter(found), None)
+
     def shape(self, row: int) -> Shape:
         """A row's shape: that of a sum, or a single pixel."""
         step = self.steps[row - len(self.inputs)] if row >= len(self.inputs) else None
@@ -396,6 +446,8 @@ def summed(step: Sum, known: Sequence[Numbers]) -> Numbers:
             inner += term.start * read[0]
             for kink, slope in zip(term.kinks, term.slopes, strict=True):
                 inner += slope * np.maximum(read[0] - kink, 0)
+            if term.lookup is not None:
+                inner += term.lookup.of(read[0])
     return full
 
 

@@ -26,7 +26,6 @@ import ezkl
 from circuits.engine.port import CircuitFiles, LayoutStats, ProofResult, RunArgs, Simulated
 from circuits.engine.proof_json import normalise_proof, parse_proof
 from circuits.engine.session import as_engine_error, redacted, report
-from circuits.engine.table_end import has_table
 from circuits.errors import (
     EngineError,
     EngineOutOfMemory,
@@ -110,15 +109,16 @@ def _measured_layout(args: RunArgs, text: str, uncounted: int, cells: int | None
 
 
 def _only_committed(settings: dict[str, Any], args: RunArgs) -> None:
-    """A circuit with committed hints has one table and no other look-up, whose columns nothing
-    would salt; and no argument of the engine's own."""
+    """A circuit with committed hints has its table, with one of a function perhaps, and no other
+    look-up, whose columns nothing would salt; and no argument of the engine's own."""
     others = (
         settings["required_range_checks"],
         settings["total_dynamic_col_size"],
         settings["total_shuffle_col_size"],
         settings["einsum_params"]["total_einsum_col_size"],
     )
-    if any(others) or len(settings["required_lookups"]) != 1 or not args.disable_freivalds:
+    tables = 1 + (args.param_scale > 0)
+    if any(others) or len(settings["required_lookups"]) != tables or not args.disable_freivalds:
         raise EngineError("the engine adds look-ups or arguments to a graph with committed hints")
 
 
@@ -183,15 +183,22 @@ def setup(onnx: bytes, settings: str, srs: Path, out: Path) -> dict[str, float]:
 
 def _check_table(out: Path, srs: Path) -> None:
     """Raises ``EngineError`` where a new key's table is not what committed hints lean on."""
-    args = RunArgs.of(json.loads((out / "settings.json").read_text()))
+    from circuits.committed.network import FunctionTable
+    from circuits.engine.table_end import has_tables
+
+    settings = json.loads((out / "settings.json").read_text())
+    args = RunArgs.of(settings)
     paths = (str(out / "vk"), str(out / "settings.json"), str(srs))
+    ops = {op for table in settings["required_lookups"] for op in table} - {"HardSwish"}
+    function = FunctionTable(op=ops.pop(), scale=args.param_scale) if ops else None
 
     def commit(column: Felts) -> tuple[int, int]:
         x, y = _point(ezkl.kzg_commit(column, *paths)[0])
         return int.from_bytes(x, "big"), int.from_bytes(y, "big")
 
-    if not has_table((out / "vk").read_bytes(), args.lookup_range[0], args.logrows, commit):
-        raise EngineError("the table in the key does not end where it should")
+    low, vk = args.lookup_range[0], (out / "vk").read_bytes()
+    if not has_tables(vk, low, args.logrows, commit, function):
+        raise EngineError("the tables in the key are not those that hints are looked up in")
 
 
 def _point(point: Any) -> tuple[bytes, bytes]:

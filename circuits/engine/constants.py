@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from circuits.errors import EngineError
 from circuits.format.field import felts_to_bytes, to_felt
-from circuits.format.wide_constants import EXACT, exact_constants
+from circuits.format.wide_constants import EXACT, exact_constants, stand_ins_of
 
 Numbers = NDArray[Any]
 
@@ -33,7 +33,7 @@ def patch_constants(network: bytes, compiled: Path) -> None:
         return
     circuit = compiled.read_bytes()
     for name, whole in exact.items():
-        stand_in = _elements(written[name])
+        stand_in = _elements(stand_ins_of(written[name]))
         if circuit.count(stand_in) != 1:
             raise EngineError(f"constant {name!r} is not in the compiled circuit as it was written")
         circuit = circuit.replace(stand_in, _elements(whole))

@@ -21,7 +21,15 @@ from circuits.format.commitments import CELLS, DATA
 from circuits.format.hidden import BOUND, RESIDUES, SALT, Salt
 
 #: The engine's words for operators that decompose or look up.
-_WORDS = {"ABS": "Abs", "LEAKYRELU": "Relu", "HARDSWISH": "HardSwish", "SIGMOID": "Sigmoid"}
+_WORDS = {
+    "ABS": "Abs",
+    "ERF": "Erf",
+    "EXP": "Exp",
+    "HARDSWISH": "HardSwish",
+    "LEAKYRELU": "Relu",
+    "SIGMOID": "Sigmoid",
+    "TANH": "Tanh",
+}
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b")
 
 

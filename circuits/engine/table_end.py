@@ -1,14 +1,17 @@
-"""Whether the lookup table in a verifying key is the one that committed hints lean on.
+"""Whether the lookup tables in a verifying key are those that committed hints lean on.
 
-Remainders and inputs are bounded by where the table ends. The engine keeps tables in a cache that
-it finds by their range, not by their content; so the commitments to the table's two columns are
-computed here, from what the columns have to hold, and have to be in the key.
+Remainders and inputs are bounded by where a table ends. The engine keeps tables in a cache that it
+finds by their range, not by their content; so the commitments to the tables' columns are computed
+here, from what the columns have to hold, and have to be in the key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from circuits.committed.network import FunctionTable
 from circuits.format.field import to_felt
 from circuits.srs.g2 import Q
 
@@ -22,17 +25,20 @@ _RESERVED_ROWS, _UNUSED_ROWS = 6, 8
 _PLAIN_BYTES = 31
 
 
-def has_table(vk: bytes, low: int, logrows: int, commit: Commit) -> bool:
+def has_tables(
+    vk: bytes, low: int, logrows: int, commit: Commit, function: FunctionTable | None = None
+) -> bool:
     """Whether a key has the columns of the table that rectifies integers, from ``low`` on, in as
-    many entries as a column has."""
+    many entries as a column has, and those of the table of a ``function``."""
     entries = (1 << logrows) - _UNUSED_ROWS
     rows = (1 << logrows) - _RESERVED_ROWS
-    taken = [*range(low, low + entries), *[low] * (rows - entries)]
-    given = [max(n, 0) for n in taken]
+    taken = np.array([*range(low, low + entries), *[low] * (rows - entries)])
+    columns = [taken, np.maximum(taken, 0)]
+    if function is not None:
+        columns.append(function.entries(taken))
     behind = commit([to_felt(0)] * rows)
     return all(
-        _holds(vk, _minus(commit([to_felt(n) for n in column]), behind))
-        for column in (taken, given)
+        _holds(vk, _minus(commit([to_felt(int(n)) for n in column]), behind)) for column in columns
     )
 
 

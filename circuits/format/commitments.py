@@ -67,7 +67,8 @@ class Commitments:
     behind the latter; None of other inputs. ``folded``: how many elements shown weights fold to;
     None where they are sealed. ``lanes``: how many inputs a proof is about. ``private``: how many
     elements private weights are committed to as, salt included; ``identity``: commitments to them
-    under a salt that no proof has, a point a column, in hex as proofs have them.
+    under a salt that no proof has, a point a column, in hex as proofs have them. ``function``: the
+    operator and the scale of a second table; None where there is only the one that rectifies.
     """
 
     weights: Weights
@@ -81,6 +82,7 @@ class Commitments:
     private: int | None = None
     identity: tuple[str, ...] = ()
     blinding: int | None = None
+    function: tuple[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One lane is not mentioned."""
@@ -91,6 +93,8 @@ class Commitments:
             optional |= {"private": self.private, "identity": list(self.identity)}
         if self.blinding is not None:
             optional["blinding"] = self.blinding
+        if self.function is not None:
+            optional["function"] = list(self.function)
         return optional | {
             "weights": self.weights.value,
             "network_sha256": self.network_sha256,
@@ -102,7 +106,7 @@ class Commitments:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Commitments:
-        evaluated = data["evaluated"]
+        evaluated, function = data["evaluated"], data.get("function")
         return cls(
             weights=Weights(data["weights"]),
             network_sha256=data["network_sha256"],
@@ -115,7 +119,17 @@ class Commitments:
             private=data.get("private"),
             identity=tuple(data.get("identity", ())),
             blinding=data.get("blinding"),
+            function=None if function is None else (function[0], function[1]),
         )
+
+    @property
+    def tables(self) -> list[dict[str, Any]]:
+        """The tables that the circuit looks up in, as the engine's settings have them."""
+        found: list[dict[str, Any]] = [{"HardSwish": {"scale": 1.0}}]
+        if self.function is not None:
+            op, scale = self.function
+            found.append({op: {"scale": 2.0**scale}})
+        return found
 
     @property
     def challenges(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from onnx.helper import get_attribute_value
 
 from circuits.format.wide_constants import exact_constants
 from circuits.integers.scales import LEVELLED, scale_after
-from circuits.integers.tables import TABLES, entries
+from circuits.format.function_tables import TABLES, entries
 
 Array = NDArray[Any]
 

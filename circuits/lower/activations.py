@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from circuits.integers.tables import TABLES, entries
+from circuits.format.function_tables import TABLES, entries
 from circuits.lower.elementwise import clipped
 from circuits.lower.emit import name_of
 from circuits.lower.emit import shape_of as tensor_shape

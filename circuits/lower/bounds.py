@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.integers.interpreter import evaluate, rescaled
-from circuits.integers.tables import TABLES
+from circuits.format.function_tables import TABLES
 from circuits.lower.variant import ValueBounds
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from circuits.integers.tables import TABLES
+from circuits.format.function_tables import TABLES
 
 _FREE = frozenset({"Reshape", "Gather", "Identity", "Concat", "Pad"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Neg", "HardSwish", "Cast", *TABLES})

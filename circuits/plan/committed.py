@@ -12,7 +12,7 @@ from circuits.format.commitments import columns
 from circuits.format.profile import Profile
 from circuits.lower.committed.choosing.candidates import LEAST_LOGROWS, committed_graphs
 from circuits.lower.graphs import LoweredGraph
-from circuits.plan.variants import Rejected, Task, Variant, base_args, judged
+from circuits.plan.variants import Rejected, Task, Variant, integer_args, judged
 
 #: No number is decomposed; the engine wants digits all the same.
 _BASE, _LEGS = 4, 2
@@ -50,11 +50,15 @@ def committed(task: Task) -> Iterator[Variant | Rejected]:
 
 
 def committed_args(
-    profile: Profile, logrows: int, columns: int, lookup_range: tuple[int, int]
+    profile: Profile,
+    logrows: int,
+    columns: int,
+    lookup_range: tuple[int, int],
+    function: tuple[str, int] | None = None,
 ) -> RunArgs:
-    """The engine's settings for a circuit with committed hints."""
-    profile = profile.chosen(committed=True)
-    args = base_args(profile, input_scale=0, param_scale=0, scale_rebase_multiplier=1)
+    """The engine's settings for a circuit with committed hints, and a table of this ``function``:
+    all but what has been looked up in it is at scale 0."""
+    args = integer_args(profile.chosen(committed=True), 0 if function is None else function[1])
     return replace(
         args,
         logrows=logrows,
@@ -67,7 +71,7 @@ def committed_args(
 
 def least_shape(profile: Profile) -> LayoutStats:
     """What every circuit with committed hints costs at least."""
-    return shape_of(committed_args(profile, LEAST_LOGROWS, 1, (0, 1)), 0, _LEAST_COMMITTED)
+    return shape_of(committed_args(profile, LEAST_LOGROWS, 1, (0, 1)), 0, _LEAST_COMMITTED, 1)
 
 
 def committed_shape(profile: Profile, graph: LoweredGraph) -> LayoutStats:
@@ -76,10 +80,12 @@ def committed_shape(profile: Profile, graph: LoweredGraph) -> LayoutStats:
     assert graph.commitments is not None
     assert graph.lookup_range is not None
     logrows, inner, cells = graph.size
-    args = committed_args(profile, logrows, inner, graph.lookup_range)
-    return shape_of(args, cells, sum(columns(n, logrows) for n in graph.commitments.sizes))
+    claim = graph.commitments
+    args = committed_args(profile, logrows, inner, graph.lookup_range, claim.function)
+    committed = sum(columns(n, logrows) for n in claim.sizes)
+    return shape_of(args, cells, committed, len(claim.tables))
 
 
-def shape_of(args: RunArgs, cells: int, committed: int) -> LayoutStats:
-    """A circuit of so many cells, with so many columns of committed elements."""
-    return LayoutStats.counted(args, cells, lookups=("table",), committed=committed)
+def shape_of(args: RunArgs, cells: int, committed: int, tables: int) -> LayoutStats:
+    """A circuit of so many cells and tables, with so many columns of committed elements."""
+    return LayoutStats.counted(args, cells, lookups=("table",) * tables, committed=committed)

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from circuits.format.tensors import quantised
-from circuits.integers.tables import TABLES
+from circuits.format.function_tables import TABLES
 from circuits.lower import (
     BitWidths,
     CannotLower,

@@ -23,6 +23,7 @@ from circuits.lower.committed.choosing.input_steps import compares, is_tested
 from circuits.lower.committed.choosing.sampling import inputs_of, run_samples
 from circuits.lower.committed.choosing.searching import Search
 from circuits.lower.committed.quantising.steps import integer_network
+from circuits.lower.committed.quantising.tables import best_table
 from circuits.lower.committed.reading.columns import (
     Group,
     Places,
@@ -100,11 +101,24 @@ def _tried(
             raise CannotLower(
                 "before a rounding, weights are longer than the table that bounds them"
             )
-        return list(_candidates(read, graph, task, shown, weights, columns))
+        functions = {best_table(read.network): None, None: None}
+        found, refused = [], []
+        for function in functions:
+            try:
+                found += _candidates(read, graph, task, shown, weights, columns, function)
+            except CannotLower as error:
+                refused.append(error)
+        if not found:
+            raise min(refused, key=_off)
+        return found
     except _Inexact as error:
         return error.measured
     except CannotLower as error:
         return error.detail
+
+
+def _off(error: CannotLower) -> float:
+    return error.measured.max_error if isinstance(error, _Inexact) else math.inf
 
 
 def _nearer(first: _Found, second: _Found) -> _Found:
@@ -174,19 +188,22 @@ def _candidates(
     shown: bool,
     weights: Weights,
     columns: Sequence[Sequence[Group]],
+    function: str | None = None,
 ) -> Iterator[tuple[LoweredGraph, bool]]:
     """Circuits for every input that is accepted, and much smaller ones that hold no corner of the
     accepted range: where a network divides by how much its input varies, a corner at which that is
     nothing would cost all others their bits. Where columns have ranges of their own only such, for
-    what is drawn from these. With each, whether it is exact enough on held-out
-    samples, too."""
+    what is drawn from these. With each, whether it is exact enough on held-out samples, too.
+    ``function``: the operator of a second table."""
     least = least_cells(read.network, read.ones, shown=shown)
     sizes = [k for k in range(LEAST_LOGROWS, _MOST_LOGROWS + 1) if least <= _room(k)]
     blinding = COLUMN_SALT if task.visibility.names_input else 0
     tried: list[Measured] = []
     area, exact = math.inf, not sizes
     for corners in (False,) if any(columns) else (True, False):
-        search = Search(read, graph, task, shown, weights, corners=corners, columns=columns)
+        search = Search(
+            read, graph, task, shown, weights, corners=corners, columns=columns, function=function
+        )
         most, first = area if corners else _WITHOUT_CORNERS * area, None
         for logrows in sizes:
             if 1 << logrows > most or (first is not None and logrows > first + _LONGER):
@@ -306,7 +323,7 @@ def described(
     scales: Sequence[int],
 ) -> LoweredGraph:
     return LoweredGraph(
-        label=f"committed hints, {steps.base.bit_length() - 1} bits, k = {steps.logrows}",
+        label=_label(steps),
         onnx=made.onnx,
         passes=(*graph.passes[:-1], _COMMITTED),
         inputs=tuple(accepted),
@@ -317,3 +334,8 @@ def described(
         commitments=made.claim,
         size=(steps.logrows, made.columns, made.cells),
     )
+
+
+def _label(steps: Steps) -> str:
+    function = "" if steps.function is None else f", a table of {steps.function.op}"
+    return f"committed hints, {steps.base.bit_length() - 1} bits{function}, k = {steps.logrows}"

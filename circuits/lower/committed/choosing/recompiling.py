@@ -110,6 +110,8 @@ def recompiled(
                 f" {own.coarsest}, and {least} the least that does"
             )
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
+    if steps.function != integers.function_table:
+        raise CannotLower("no function is looked up in the table of the recipe")
     made = write_circuit(
         integers,
         steps,

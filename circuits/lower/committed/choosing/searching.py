@@ -37,6 +37,7 @@ from circuits.lower.committed.choosing.sampling import (
 )
 from circuits.lower.committed.quantising.integers import BENDS
 from circuits.lower.committed.quantising.steps import choose_steps, integer_network
+from circuits.lower.committed.quantising.tables import asks
 from circuits.lower.committed.reading.columns import Group, within_columns
 from circuits.lower.committed.reading.network import Read
 from circuits.lower.committed.reading.responses import Extent, comparisons, gap, responses
@@ -86,13 +87,14 @@ class Search:
         *,
         corners: bool = True,
         columns: Sequence[Sequence[Group]],
+        function: str | None = None,
     ) -> None:
         """``shown``: whether inputs are public; ``corners``: whether those of the accepted range
         have their entries in the table, too, or only inputs drawn from it; ``columns``: of each
-        input, those that have steps of their own."""
+        input, those that have steps of their own; ``function``: the operator of a second table."""
         self.read, self.graph, self.task = read, graph, task
         self.shown, self.weights, self.corners = shown, weights, corners
-        self.columns = columns
+        self.columns, self.function = columns, function
         self.tried: list[Measured] = []
         plan, held_out = inputs_of(graph, task.plan), inputs_of(graph, task.held_out)
         self._values = [np.concatenate(both) for both in zip(plan, held_out, strict=True)]
@@ -101,7 +103,7 @@ class Search:
         self._unseen = shaped(graph, responses(read.network, held_out).outputs)
         self._corners: dict[Any, tuple[list[Floats], list[Extent]]] = {}
         terms = [term for _, step in read.network.sums for term in step.terms]
-        bent = any(isinstance(term, Function) for term in terms)
+        bent = any(isinstance(term, Function) and asks(term) != function for term in terms)
         self._bends: tuple[int, ...] = BENDS if bent else BENDS[:1]
         self._least, self._most = _LEAST_BITS, _MOST_BITS if shown else _bits_of_inputs(graph)
         self._told_apart = _told_apart(read.network, graph, task)
@@ -243,11 +245,14 @@ class Search:
                     inputs=inputs,
                     margin=margin,
                     bend=bend,
+                    function=self.function,
                     packs=self.weights is Weights.SEALED,
                     largest_weight=base // 2 - 1 if self.weights is Weights.PRIVATE else None,
                 )
                 integers = integer_network(self.read, steps)
             except CannotLower:
+                return None
+            if self.function is not None and integers.function_table is None:
                 return None
             made = run_samples(integers, steps, every)
             if not np.any(made.outside):

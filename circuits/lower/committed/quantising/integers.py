@@ -28,6 +28,7 @@ from circuits.committed.network import (
     Function,
     Kind,
     Local,
+    Lookup,
     Network,
     Op,
     Pointwise,
@@ -37,6 +38,7 @@ from circuits.committed.network import (
     View,
 )
 from circuits.lower.committed.quantising.deciding import deciding
+from circuits.lower.committed.quantising.tables import form_of
 from circuits.lower.committed.reading.functions import balanced, pieces
 from circuits.lower.errors import CannotLower
 
@@ -50,6 +52,8 @@ MOST_DIGITS = 2
 #: By how much a function's straight pieces may miss it: bits below what its values differ by on
 #: samples, the fewest that do, and steps at least.
 BENDS, _BEND = (8, 9, 11, 13), 0.5
+#: What an element is multiplied by at most where a table is asked.
+_MOST_TIMES = 16
 #: How many steps they may miss it by in any recipe.
 _MOST_MISSED = 3.0
 
@@ -83,7 +87,7 @@ class IntegerSteps:
 
     def whole(self, row: int, shown: set[int]) -> bool:
         """Whether a row's steps have to be powers of two: it is given out, or local steps of it."""
-        return row in _sources(self.network, shown)
+        return row in sources(self.network, shown)
 
     def local(self) -> None:
         """The next step, which is a local one."""
@@ -128,8 +132,12 @@ class IntegerSteps:
                     if given:
                         raise CannotLower("a function's pieces are not its own")
                     given, miss = None, 0.0
-                made, started, off = self._function(term, own.scale, divisor, given, miss, far)
-                if given is not None and off > self._allowed(step, own, far):
+                asked = self._lookup(term, own.scale, divisor, far)
+                held = asked is not None or given is not None
+                made, started, off = asked or self._function(
+                    term, own.scale, divisor, given, miss, far
+                )
+                if held and off > self._allowed(step, own, far):
                     raise CannotLower("a function's pieces are those of another")
                 bias = bias + started
                 kinks.append(() if curve else made.kinks)
@@ -230,6 +238,47 @@ class IntegerSteps:
     def _factor(self, term: Product | Pointwise, scale: float) -> float:
         return term.factor * scale / (self.one(term.left) * self.one(term.right))
 
+    def times(self, term: Function) -> int | None:
+        """What a function's elements are multiplied by before the second table is asked; None where
+        that does not have it, in these steps."""
+        table, form = self.table.function, form_of(term)
+        if table is None or form is None or form.op != table.op:
+            return None
+        exact = form.stretch * 2.0**table.scale / self.one(term.view)
+        found = round(exact)
+        near = found and abs(found) <= _MOST_TIMES and math.isclose(exact, found, rel_tol=1e-9)
+        return found if near else None
+
+    def _lookup(
+        self, term: Function, scale: float, divisor: float, far: float
+    ) -> tuple[Function, float, float] | None:
+        """The same as ``_function`` of a function that the second table has; None of others."""
+        if (times := self.times(term)) is None:
+            return None
+        table, form, one = self.table.function, form_of(term), self.one(term.view)
+        assert table is not None
+        assert form is not None
+        assert term.exact is not None
+        whole, entry = term.factor * scale * divisor, 2.0**table.scale
+        own = Lookup(
+            table=table,
+            times=times,
+            height=round(whole * form.height / entry),
+            tilt=round(whole * form.tilt / (one * entry)),
+        )
+        low, high = self._range(term.view)
+        every = np.arange(low, high + 1, dtype=np.float64)
+        inside = (times * every >= self.table.lowest) & (times * every < self.table.base)
+        every = every[inside]
+        start = round(whole * form.slope / one)
+        found = own.of(every) + start * every + whole * form.level
+        with np.errstate(over="ignore"):
+            exact = np.clip(term.factor * scale * term.exact(every / one), -far, far)
+        off = float(np.abs(found / divisor - exact).max(initial=0.0))
+        asked = own if own.height or own.tilt else None
+        made = replace(term, exact=None, factor=1.0, start=start, lookup=asked)
+        return made, whole * form.level, off
+
     def _function(
         self,
         term: Function,
@@ -238,7 +287,7 @@ class IntegerSteps:
         given: tuple[int, ...] | None,
         miss: float,
         far: float,
-    ) -> tuple[Function, int, float]:
+    ) -> tuple[Function, float, float]:
         """A function in straight pieces, what it is at the least that its elements can be, and by
         how many steps the pieces miss it at most, but for slopes being integers."""
         assert term.exact is not None
@@ -378,6 +427,27 @@ class IntegerSteps:
         corners = [0, *(many * a * b * term.factor for a in (low, high) for b in others[0])]
         return min(corners), max(corners)
 
+    def looked_up(self, step: Sum) -> SumSteps | None:
+        """Steps of a sum that is all that the second table has of a function: the table's own, and
+        no remainder. None of other sums, and where such numbers have no entries."""
+        alone = len(step.terms) == 1 and step.kind is Kind.SIGNED
+        if not alone or not isinstance(term := step.terms[0], Function):
+            return None
+        times, form = self.times(term), form_of(term)
+        if times is None or form is None or form.tilt or form.slope:
+            return None
+        table = self.table.function
+        assert table is not None
+        scale = 2.0**table.scale / abs(term.factor * form.height)
+        ends = table.entries(times * np.array(self._range(term.view), dtype=np.float64))
+        values = math.copysign(1.0, term.factor * form.height) * ends
+        more = (step.bias + term.factor * form.level) * scale
+        low, high = float(values.min() + more.min()), float(values.max() + more.max())
+        offset = max(0, math.ceil(-low))
+        if high + offset >= self.table.base - 1:
+            return None
+        return SumSteps(scale=scale, offset=offset, digits=0, shifts=(0,) * step.shape[2])
+
     def result_steps(self, step: Sum) -> SumSteps:
         """Steps of a sum that is given out: finer than any single one of its terms."""
         finest = 1.0
@@ -390,7 +460,7 @@ class IntegerSteps:
         return SumSteps(scale=scale, offset=0, digits=0, shifts=(0,) * step.shape[2])
 
 
-def _sources(network: Network, rows: set[int]) -> set[int]:
+def sources(network: Network, rows: set[int]) -> set[int]:
     """Rows, and those that their local steps are made of."""
     found = set(rows)
     for at in reversed(range(len(network.steps))):

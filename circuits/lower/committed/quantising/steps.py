@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +16,15 @@ from circuits.committed.arithmetic import (
     all_largest,
     entries,
 )
-from circuits.committed.network import Function, Kind, Local, Network, Sum
+from circuits.committed.network import Function, FunctionTable, Kind, Local, Network, Sum
 from circuits.lower.committed.quantising.integers import (
     BENDS,
     MOST_DIGITS,
     MOST_SHIFT,
     IntegerSteps,
+    sources,
 )
+from circuits.lower.committed.quantising.tables import form_of, is_exact
 from circuits.lower.committed.reading.network import Read
 from circuits.lower.committed.reading.responses import SLACK, Extent
 from circuits.lower.errors import CannotLower
@@ -36,6 +38,8 @@ MOST_FINER = 40
 EXACT = 1 << 53
 #: Into how many parts a range is cut where its steps shall tell little.
 _SHARES = 32
+#: The mantissa of a power of two.
+_HALF = 0.5
 #: A function takes more pieces as the root of what they may miss falls: all of them together take
 #: the fewest where each may miss as much as its elements to this power.
 _FEWER = 2 / 3
@@ -52,18 +56,24 @@ def choose_steps(
     inputs: Sequence[InputSteps],
     margin: float,
     bend: int = BENDS[0],
+    function: str | None = None,
     packs: bool = True,
     largest_weight: int | None = None,
 ) -> Steps:
     """Steps under which sums that reach ``margin`` times as far as ``extents`` (of ``responses``)
-    still have entries in the table. ``bend``: one of ``BENDS``. ``packs``: whether outputs of
+    still have entries in the table. ``bend``: one of ``BENDS``. ``function``: the operator that a
+    second table is of, whose steps follow from what is looked up in it. ``packs``: whether outputs of
     bounded sums share powers. ``largest_weight``: what no weight may be larger than in integers,
     where they are bounded: where they are private. Manifests show the steps, so that these then
     tell little of the weights: no more of a sum than a power of two."""
     network = read.network
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
-    made = IntegerSteps(network, steps)
     shown = {row for output in network.outputs for row in output.rows}
+    asking: dict[int, float] = {}
+    if function is not None:
+        asking = _asking(read, function, sources(network, shown))
+        steps = replace(steps, function=_table(read, extents, steps, margin, function, asking))
+    made = IntegerSteps(network, steps)
     most = max((step.size for _, step in network.sums if _bends(step)), default=1)
     for (row, step), extent in zip(network.sums, extents, strict=True):
         while len(made.lengths) < row:
@@ -80,22 +90,70 @@ def choose_steps(
                 raise CannotLower("a weight before a rounding has more bits than the table")
         elif row in read.ones:
             own = made.in_ones(step)
+        elif (bare := made.looked_up(step)) is not None and (
+            math.frexp(bare.scale)[0] == _HALF or not made.whole(row, shown)
+        ):
+            own = bare
         elif step.kind is Kind.RESULT and not (packs and _pays(step)):
             own = made.result_steps(step)
             if largest_weight is not None:
                 own = made.lighter(step, own, largest_weight)
         else:
             whole = step.kind is Kind.RESULT or made.whole(row, shown)
+            alike, fixed = alike or row in asking, whole or row in asking
             own = _fitting(step, extent, steps, margin, alike=alike, whole=whole, coarse=coarse)
+            if row in asking and steps.function is not None:
+                own = replace(own, scale=asking[row] * 2.0**steps.function.scale)
             if largest_weight is not None:
                 own = made.lighter(step, own, largest_weight)
             else:
                 own = made.keeping_weights(step, own)
-            own = made.adjusted(step, own, fixed=whole)
+            own = made.adjusted(step, own, fixed=fixed)
         span = float(extent.high.max() - extent.low.min())
         # The fewer elements a function is of, the less its pieces cost.
         made.add(step, own, span * own.scale / 2**bend * (step.size / most) ** _FEWER)
     return replace(steps, sums=tuple(made.sums))
+
+
+def _asking(read: Read, op: str, shown: Collection[int]) -> dict[int, float]:
+    """The sums whose elements a table is asked for, and the least that they are multiplied by
+    before. ``shown``: rows whose steps have to be powers of two."""
+    network = read.network
+    found: dict[int, float] = {}
+    for _, step in network.sums:
+        for term in step.terms:
+            form = form_of(term) if isinstance(term, Function) else None
+            if form is None or form.op != op:
+                continue
+            for row in sources(network, {*term.views[0].rows}):
+                least = min(abs(form.stretch), found.get(row, math.inf))
+                if row not in shown or math.frexp(least)[0] == _HALF:
+                    found[row] = least
+    return {row: found[row] for row, step in network.sums if row in found and row not in read.ones}
+
+
+def _table(
+    read: Read,
+    extents: Sequence[Extent],
+    steps: Steps,
+    margin: float,
+    op: str,
+    asking: Mapping[int, float],
+) -> FunctionTable:
+    """The table whose steps are as fine as all that it is asked for allows.
+
+    Raises ``CannotLower`` where it would have entries that are not known to the last bit.
+    """
+    scales = [
+        math.log2(own.scale / asking[row])
+        for (row, step), extent in zip(read.network.sums, extents, strict=True)
+        if row in asking
+        for own in [_fitting(step, extent, steps, margin, alike=True, whole=False, coarse=False)]
+    ]
+    found = FunctionTable(op=op, scale=math.floor(min(scales, default=0.0)))
+    if not is_exact(found, steps.base):
+        raise CannotLower("a table of functions would have steps that are too long or too short")
+    return found
 
 
 def _fitting(
@@ -159,6 +217,8 @@ def check_steps(read: Read, steps: Steps) -> None:
             raise CannotLower("an input has more steps than doubles tell apart")
         if type(given.scale) is not int or not 0 <= given.offset < longest:
             raise CannotLower("an input is offset as no table allows")
+    if steps.function is not None and not is_exact(steps.function, steps.base):
+        raise CannotLower("the table of functions is none that is chosen")
     made = IntegerSteps(network, steps)
     for (row, step), own in zip(network.sums, steps.sums, strict=True):
         if type(own.scale) is not float or not math.isfinite(own.scale) or own.scale <= 0:
@@ -169,7 +229,11 @@ def check_steps(read: Read, steps: Steps) -> None:
         ):
             raise CannotLower("a channel's steps are finer or longer than any that are chosen")
         if step.kind is not Kind.DECIDED and len(made.sums) >= len(steps.of_columns):
-            _check_digits(step, own, ones=row in read.ones, rounded=made.rounded_digits(step))
+            ones = row in read.ones
+            if ones and (own.scale != 1 or own.digits != 0 or any(own.shifts)):
+                raise CannotLower("what counts in ones would count in other steps")
+            bare = ones or replace(own, kinks=()) == made.looked_up(step)
+            _check_digits(step, own, bare=bare, rounded=made.rounded_digits(step))
             signed = step.kind is Kind.SIGNED or (step.kind is Kind.RESULT and own.digits > 0)
             if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
                 raise CannotLower("a sum is offset as no table allows")
@@ -178,13 +242,11 @@ def check_steps(read: Read, steps: Steps) -> None:
         made.add(step, own)
 
 
-def _check_digits(step: Sum, own: SumSteps, *, ones: bool, rounded: int) -> None:
-    """``ones``: whether a sum counts in ones. ``rounded``: a rounded sum's digits."""
-    if ones and (own.scale != 1 or own.digits != 0 or any(own.shifts)):
-        raise CannotLower("what counts in ones would count in other steps")
+def _check_digits(step: Sum, own: SumSteps, *, bare: bool, rounded: int) -> None:
+    """``bare``: whether a sum takes no remainder. ``rounded``: a rounded sum's digits."""
     if step.rounded and (own.scale, own.digits) != (1.0, rounded):
         raise CannotLower("a sum is rounded to other steps than the model's")
-    least = 0 if ones or step.kind is Kind.RESULT else 1
+    least = 0 if bare or step.kind is Kind.RESULT else 1
     if type(own.digits) is not int or not least <= own.digits <= MOST_DIGITS + step.rounded:
         raise CannotLower("a sum has a remainder that is none")
 

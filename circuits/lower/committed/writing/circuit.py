@@ -68,15 +68,16 @@ class CommittedCircuit:
     constants: int
 
 
-def random_lookups(logrows: int, columns: int) -> int:
-    """How many look-ups of random entries hide how often each entry is looked up, in one column.
+def random_lookups(logrows: int, columns: int, tables: int) -> int:
+    """How many look-ups of random entries hide how often each entry is looked up, in one column of
+    one of so many tables.
 
     Raises ``CannotLower`` where a table has too few entries for that.
     """
     # A few entries fewer than there are, so that it is one column by any count.
     table = (0, entries(logrows) - 1 - UNUSED_ROWS)
     for count in range(_SALT_STEP, _MOST_SALT + 1, _SALT_STEP):
-        if hides(Salt(tables=1, elements=count * columns), table, logrows, columns):
+        if hides(Salt(tables=tables, elements=count * columns), table, logrows, columns):
             return count
     raise CannotLower("a table of so few entries cannot be salted")
 
@@ -99,11 +100,13 @@ def write_circuit(
     Raises ``CannotLower`` where private weights leave the table, or could sum up to too much, and
     where an input that an identity names is longer than a column.
     """
+    function = network.function_table
+    tables = 1 if function is None else 2
     arrangement = Arrangement(
         network=network,
         steps=steps,
         shown=shown,
-        looked_up=random_lookups(steps.logrows, columns) * columns,
+        looked_up=random_lookups(steps.logrows, columns, tables) * columns,
         lanes=lanes,
         weights=weights,
         blinding=blinding,
@@ -120,7 +123,7 @@ def write_circuit(
             raise CannotLower("a sum of weights that the table lets pass could outgrow 60 bits")
         # Of weights, and of what they add up to, no bound says anything.
         bounds = [LARGEST_SUM] * len(bounds)
-    emission = Emission(Writer(columns), arrangement)
+    emission = Emission(Writer(columns, function), arrangement)
     evaluated, residues = emission.run(results)
     claim = Commitments(
         weights=weights,
@@ -133,6 +136,7 @@ def write_circuit(
         lanes=lanes,
         private=emission.private_size,
         blinding=blinding or None,
+        function=None if function is None else (function.op, function.scale),
     )
     writer = emission.writer
     return CommittedCircuit(
@@ -203,8 +207,10 @@ class Emission:
                 number += 1
             else:
                 self._local(step)
-        looked_up = writer.total(writer.rectified(self.parts["salt"]))
-        residues.append(writer.subtract(looked_up, self.parts["sum"]))
+        for name, table in self.arrangement.salts.items():
+            ask = writer.rectified if table is None else writer.looked_up
+            total = writer.total(ask(self.parts[name]))
+            residues.append(writer.subtract(total, self.parts[f"{name}-sum"]))
         writer.output(SHOWN, writer.add(self.point, self.point))
         evaluated = None if given is None else self._evaluate(given, "input", EVALUATION)
         if self.folded is not None:

@@ -11,6 +11,7 @@ from circuits.committed.network import (
     Convolution,
     Function,
     Integers,
+    Lookup,
     Pointwise,
     Product,
     Sum,
@@ -300,13 +301,16 @@ class SumResidue:
         return self._separated(self._fold(both))
 
     def _function(self, term: Function) -> list[Tensor]:
-        """Straight pieces: a look-up for each kink of each element."""
+        """Straight pieces: a look-up for each kink of each element. One for all of them, where a
+        table has the function."""
         writer, offsets, found = self.writer, self.e.offsets(term.view), []
         offset = int(offsets.reshape(-1)[0])
         assert np.all(offsets == offset)
         if term.start:
             values = self._separated(self._fold(self.e.view(term.view)))
             found.append(self._times(values, term.start))
+        if term.lookup is not None:
+            found += self._looked_up(term, term.lookup)
         if not term.kinks:
             return found
         count, (high, wide, outputs) = len(term.kinks), self.step.shape
@@ -323,4 +327,16 @@ class SumResidue:
         )
         slopes = writer.constant(np.array(term.slopes, dtype=np.int64).reshape(-1, 1))
         found.append(writer.matmul(folded, slopes))
+        return found
+
+    def _looked_up(self, term: Function, own: Lookup) -> list[Tensor]:
+        """What a table has of each element, and that times the element."""
+        every = self.e.less(self.e.view_all(term.view), self.e.offsets(term.view))
+        entries, found = self.writer.looked_up(every, own.times), []
+        if own.height:
+            folded = self._separated(self._fold(self.powers.join_lanes(entries)))
+            found.append(self._times(folded, own.height))
+        if own.tilt:
+            both = self.powers.join_lanes(self.writer.multiply(entries, every))
+            found.append(self._times(self._separated(self._fold(both)), own.tilt))
         return found
