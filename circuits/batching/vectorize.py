@@ -16,10 +16,10 @@ import onnx
 import onnx_ir as ir
 
 from circuits.batching.errors import CannotBatch
+from circuits.format.function_tables import TABLES
 from circuits.format.manifest import MAX_LANES, AppliedPass
 from circuits.format.wide_constants import EXACT
 from circuits.frontend.fixed_shapes import infer_shapes, static_shape
-from circuits.format.function_tables import TABLES
 from circuits.rewrite.context import CONTEXT_INPUT, CONTEXT_OUTPUT
 from circuits.rewrite.edit import (
     Builder,

@@ -33,6 +33,7 @@ class NetworkFacts:
     output_scales: tuple[int, ...]
     logrows: int
     table: tuple[int, int]
+    function: tuple[str, int] | None
     largest_sum: int
     largest_outputs: tuple[int, ...]
     evaluation: str
@@ -52,7 +53,7 @@ def _network_facts(data: bytes, challenges: Sequence[str]) -> NetworkFacts:
     arrangement = Arrangement.from_bytes(data)
     network, steps = arrangement.network, arrangement.steps
     folded = folded_weights(arrangement, [from_felt(c) % P for c in challenges])
-    elements = [to_felt(n) for n in folded]
+    elements, function = [to_felt(n) for n in folded], network.function_table
     return NetworkFacts(
         canonical=arrangement.to_bytes() == data,
         weights=arrangement.weights,
@@ -67,6 +68,7 @@ def _network_facts(data: bytes, challenges: Sequence[str]) -> NetworkFacts:
         output_scales=tuple(output_scales(network, steps)),
         logrows=steps.logrows,
         table=(steps.lowest, steps.base - 1),
+        function=None if function is None else (function.op, function.scale),
         largest_sum=max(all_largest(network, steps)),
         largest_outputs=tuple(output_bounds(network, steps)),
         evaluation=evaluated_at(elements, evaluation_shape(len(folded)), *challenges[-2:]),

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.helper import get_attribute_value
 
+from circuits.format.function_tables import TABLES, entries
 from circuits.format.wide_constants import exact_constants
 from circuits.integers.scales import LEVELLED, scale_after
-from circuits.format.function_tables import TABLES, entries
 
 Array = NDArray[Any]
 

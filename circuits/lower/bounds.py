@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.integers.interpreter import evaluate, rescaled
 from circuits.format.function_tables import TABLES
+from circuits.integers.interpreter import evaluate, rescaled
 from circuits.lower.variant import ValueBounds
 
 Array = NDArray[np.float64]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from circuits.format.manifest import AppliedPass
 from circuits.format.function_tables import TABLES
+from circuits.format.manifest import AppliedPass
 from circuits.lower import activations, comparisons, elementwise, linear, movement, windows
 from circuits.lower.emit import Emitter
 from circuits.lower.errors import CannotLower

@@ -15,9 +15,9 @@ from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
 from circuits.errors import EngineError
 from circuits.format.field import from_felt, to_felt
+from circuits.format.function_tables import TABLES, entries
 from circuits.format.tensors import quantised
 from circuits.frontend.reading import read_model
-from circuits.format.function_tables import TABLES, entries
 from circuits.lower import BitWidths, GraphVariant, lower, run_integers
 from circuits.plan.picture import draw_layers
 from circuits.rewrite import PASSES, bind_context, rewrite

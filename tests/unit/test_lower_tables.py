@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from circuits.format.tensors import quantised
 from circuits.format.function_tables import TABLES
+from circuits.format.tensors import quantised
 from circuits.lower import (
     BitWidths,
     CannotLower,

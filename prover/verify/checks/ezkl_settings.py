@@ -34,8 +34,8 @@ class EzklSettings:
     exponents of two, one for each graph input or output; ``shapes`` are those of the public
     tensors; ``columns`` is a lower bound on the columns. ``freivalds_cells`` is 0 in a circuit
     without such products, and nowhere else: the engine lays its columns out by it. ``committed``:
-    elements of each tensor that the proof begins with commitments to; ``tables``: how many tables
-    operators look up in; ``other_lookups``: range checks, dynamic look-ups and shuffles."""
+    elements of each tensor that the proof begins with commitments to; ``tables``: the tables that
+    operators look up in, as the engine writes them; ``other_lookups``: range checks, dynamic look-ups and shuffles."""
 
     version: str
     logrows: int
@@ -53,7 +53,7 @@ class EzklSettings:
     columns: int
     committed: list[int]
     inner_columns: int
-    tables: int
+    tables: list[dict[str, Any]]
     other_lookups: int
 
     @classmethod
@@ -80,7 +80,7 @@ class EzklSettings:
             columns=_columns(raw),
             committed=[int(n) for n in raw["module_sizes"]["polycommit"]],
             inner_columns=int(args["num_inner_cols"]),
-            tables=len(raw["required_lookups"]),
+            tables=list(raw["required_lookups"]),
             other_lookups=len(raw["required_range_checks"])
             + int(raw["num_dynamic_lookups"])
             + int(raw["num_shuffles"]),

@@ -150,6 +150,9 @@ def _well_committed(claim: Commitments, manifest: CircuitManifest) -> None:
         refuse("the manifest must have a commitment for each column of private weights")
     if not all(type(p) is str and _POINT.fullmatch(p) for p in claim.identity):
         refuse("a commitment of the weights' identity is not 128 hex digits")
+    op, scale = claim.function or ("", 0)
+    if type(op) is not str or type(scale) is not int or not 0 <= scale < MAX_LOGROWS:
+        refuse("the manifest's table of functions is no operator and scale")
     _well_evaluated(claim, manifest)
     sizes = max(claim.elements, folded, private)
     if max(claim.output_bounds) >= SIGNED_LIMIT or sizes >= 1 << MAX_ELEMENT_BITS:

@@ -61,11 +61,12 @@ def settings_agree(e: Evidence) -> str:
         "cells of Freivalds products": (settings.freivalds_cells, 0),
     }
     weights = manifest.hidden.weights if manifest.hidden else None
-    if manifest.commitments is not None:
+    if (claim := manifest.commitments) is not None:
         if not manifest.profile.may_commit:
             refuse("the circuit has committed hints, which its profile cannot bind")
-        facts["committed elements"] = (settings.committed, manifest.commitments.sizes)
+        facts["committed elements"] = (settings.committed, claim.sizes)
         facts["range checks and other arguments"] = (settings.other_lookups, 0)
+        facts["tables"] = (sorted(settings.tables, key=str), sorted(claim.tables, key=str))
     end = digits_end(settings.decomp_base, settings.decomp_legs)
     if manifest.profile != manifest.own_profile:
         refuse("the manifest's profile and commitments disagree")
@@ -78,7 +79,7 @@ def settings_agree(e: Evidence) -> str:
     if (salt := manifest.salt) is not None:
         inputs = len(manifest.inputs) + (manifest.context.limbs > 0) + salt.tables
         facts["graph inputs"] = (len(settings.input_scales), inputs)
-        facts["salted tables"] = (settings.tables, salt.tables)
+        facts["salted tables"] = (len(settings.tables), salt.tables)
         facts["look-ups without salt"] = (settings.other_lookups, 0)
         if not hides(salt, settings.lookup_range, settings.logrows, settings.inner_columns):
             refuse("there is too little salt to hide the contents of the circuit's tables")
@@ -94,7 +95,7 @@ def settings_agree(e: Evidence) -> str:
         if found != wanted:
             refuse(f"{name}: the settings have {found!r}, the manifest {wanted!r}")
     scales = [i.scale for i in manifest.inputs]
-    if manifest.commitments is not None:  # one tensor has all of the model's inputs, as integers
+    if claim is not None:  # one tensor has all of the model's inputs, as integers
         scales = [0] * len(settings.input_scales)
     _scales("input", settings.input_scales, scales)
     last = len(settings.output_scales) - (manifest.residues > 0)  # residues come behind

@@ -119,6 +119,7 @@ def _fits(
         "output scales": (facts.output_scales, tuple(o.scale for o in manifest.outputs)),
         "logrows": (facts.logrows, manifest.srs.logrows),
         "table": (facts.table, settings.lookup_range),
+        "function": (facts.function, claim.function),
         "largest outputs": (facts.largest_outputs, claim.output_bounds),
     }
     for name, (has, wanted) in found.items():

@@ -51,6 +51,8 @@ _LONGER = 2
 _WITHOUT_CORNERS = 0.7
 ARGUMENT = "committed"
 _COMMITTED = AppliedPass(name="commit-hints", version=1)
+#: What a column of a circuit with one table costs less than of one with two, about.
+_ANOTHER_TABLE = 1.4
 #: Drawn samples that tell how many cells a model takes.
 _TYPICAL_SAMPLES = 8
 _MUCH_TO_COUNT, _MANY = 1 << 23, 1_000
@@ -101,20 +103,36 @@ def _tried(
             raise CannotLower(
                 "before a rounding, weights are longer than the table that bounds them"
             )
-        functions = {best_table(read.network): None, None: None}
-        found, refused = [], []
-        for function in functions:
-            try:
-                found += _candidates(read, graph, task, shown, weights, columns, function)
-            except CannotLower as error:
-                refused.append(error)
-        if not found:
-            raise min(refused, key=_off)
-        return found
+        return _by_table_or_not(read, graph, task, shown, weights, columns)
     except _Inexact as error:
         return error.measured
     except CannotLower as error:
         return error.detail
+
+
+def _by_table_or_not(
+    read: Read,
+    graph: FloatGraph,
+    task: LoweringTask,
+    shown: bool,
+    weights: Weights,
+    columns: Sequence[Sequence[Group]],
+) -> list[tuple[LoweredGraph, bool]]:
+    """``_candidates`` with a second table for functions, where one has many of them, and those
+    without that are little larger. Raises what refuses them, the one that came nearest."""
+    found: list[tuple[LoweredGraph, bool]] = []
+    refused: list[CannotLower] = []
+    within = math.inf
+    for function in dict.fromkeys((best_table(read.network), None)):
+        try:
+            found += _candidates(read, graph, task, shown, weights, columns, function, within)
+        except CannotLower as error:
+            refused.append(error)
+        sizes = [made.size for made, serves in found if serves and made.size is not None]
+        within = min((_ANOTHER_TABLE * (n << k) for k, n, _ in sizes), default=math.inf)
+    if not found:
+        raise min(refused, key=_off)
+    return found
 
 
 def _off(error: CannotLower) -> float:
@@ -189,17 +207,18 @@ def _candidates(
     weights: Weights,
     columns: Sequence[Sequence[Group]],
     function: str | None = None,
+    within: float = math.inf,
 ) -> Iterator[tuple[LoweredGraph, bool]]:
     """Circuits for every input that is accepted, and much smaller ones that hold no corner of the
     accepted range: where a network divides by how much its input varies, a corner at which that is
     nothing would cost all others their bits. Where columns have ranges of their own only such, for
     what is drawn from these. With each, whether it is exact enough on held-out samples, too.
-    ``function``: the operator of a second table."""
+    ``function``: the operator of a second table. ``within``: rows times columns at most."""
     least = least_cells(read.network, read.ones, shown=shown)
     sizes = [k for k in range(LEAST_LOGROWS, _MOST_LOGROWS + 1) if least <= _room(k)]
     blinding = COLUMN_SALT if task.visibility.names_input else 0
     tried: list[Measured] = []
-    area, exact = math.inf, not sizes
+    area, exact, any_made = within, not sizes, False
     for corners in (False,) if any(columns) else (True, False):
         search = Search(
             read, graph, task, shown, weights, corners=corners, columns=columns, function=function
@@ -217,13 +236,14 @@ def _candidates(
                 continue
             serves = search.serves(trial)
             area, first = min(area, made.columns << logrows), first or (logrows if serves else None)
+            any_made = True
             own = described(made, graph, trial.steps, trial.accepted, trial.scales)
             holds = search.holds_corners(trial)
             yield replace(own, answers=trial.answers, holds_corners=holds), serves
             if serves and made.columns == 1 and trial.held_out.agreement == 1:
                 break  # no size beyond it is cheaper
         tried += search.tried
-    if area < math.inf:
+    if any_made or within < math.inf:
         return
     if exact:
         raise CannotLower(f"it needs more than {_MOST_COLUMNS} columns of 2^{_MOST_LOGROWS} rows")

@@ -82,9 +82,7 @@ def _form_of(function: Callable[[Floats], Floats]) -> Form | None:
             level, slope, height, tilt = (
                 float(found[columns.index(n)]) if n in columns else 0.0 for n in range(4)
             )
-            return Form(
-                op=op, stretch=stretch, level=level, slope=slope, height=height, tilt=tilt
-            )
+            return Form(op=op, stretch=stretch, level=level, slope=slope, height=height, tilt=tilt)
     return None
 
 

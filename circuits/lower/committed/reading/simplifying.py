@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from circuits.committed.network import (
 from circuits.lower.committed.reading.draft import Draft
 from circuits.lower.committed.reading.values import ROW, rows_of
 
+#: Cells that a sum's hints take for each of its elements.
+_HINT_CELLS = 4
+
 
 def network_of(
     draft: Draft, outputs: Sequence[Integers]
@@ -36,10 +39,26 @@ def network_of(
     """The network of a draft, its rows by their numbers in the draft, and those whose elements all
     count in steps of one length. ``outputs``: addresses."""
     made = _Simplifier(draft, list(outputs))
+    made.divide_sums()
     made.join_sums()
     made.rectify()
     made.results()
     return made.network()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Channels of a row that a term of the step ``at`` adds, each times a ``factor``."""
+
+    row: int
+    at: int
+    number: int
+    chosen: Integers
+    factor: Floats
+
+    @property
+    def size(self) -> int:
+        return len(self.chosen)
 
 
 class _Simplifier:
@@ -59,6 +78,60 @@ class _Simplifier:
         return found
 
     # --- sums in sums ---------------------------------------------------------------------------
+
+    def divide_sums(self) -> None:
+        """A dense sum whose channels are divided among others, as the gates of a recurrent layer
+        are, becomes part of each: it takes no hints, and they read what it reads."""
+        parts: dict[int, list[_Part]] = {}
+        for at, step in enumerate(self.steps):
+            terms = step.terms if isinstance(step, Sum) else ()
+            for number, term in enumerate(terms):
+                if (part := self._part(at, number, term)) is not None:
+                    parts.setdefault(part.row, []).append(part)
+        readers = self.readers()
+        for row, own in sorted(parts.items()):
+            inner = self.steps[row - self.first]
+            assert isinstance(inner, Sum)
+            read = sum(term.view.places.size for term in inner.convolutions)
+            less = _HINT_CELLS * inner.size + sum(part.size for part in own)
+            if len(own) == readers[row] and read * (len(own) - 1) <= less:
+                for part in own:
+                    self._put_in(inner, part)
+
+    def _part(self, at: int, number: int, term: Term) -> _Part | None:
+        """Channels of a dense sum at all of its places, each times a factor."""
+        if not (isinstance(term, Convolution) and term.plain and term.depthwise):
+            return None
+        places = term.view.places
+        if places.min() < 0 or (row := int(places.flat[0] // ROW)) < self.first:
+            return None
+        inner = self.steps[row - self.first]
+        if not isinstance(inner, Sum) or inner.rounded or inner.kind is not Kind.SIGNED:
+            return None
+        if not all(isinstance(t, Convolution) and t.plain and t.groups == 1 for t in inner.terms):
+            return None
+        high, wide, count = inner.shape
+        chosen = places[0, 0] - ROW * row
+        whole = np.arange(high * wide).reshape(high, wide, 1) * count + chosen + ROW * row
+        inside = places.shape[:2] == (high, wide) and chosen.max() < count
+        if not inside or not np.array_equal(places, whole):
+            return None
+        return _Part(row=row, at=at, number=number, chosen=chosen, factor=term.weights.reshape(-1))
+
+    def _put_in(self, inner: Sum, part: _Part) -> None:
+        step = self.steps[part.at]
+        assert isinstance(step, Sum)
+        chosen, factor = part.chosen, part.factor
+        own = [
+            replace(t, weights=t.weights[chosen] * factor[:, None, None, None])
+            for t in inner.convolutions
+        ]
+        # Behind the others, so that the numbers of those that wait stay theirs.
+        kept = [*step.terms, *own]
+        kept[part.number] = own[0]
+        del kept[len(step.terms)]
+        bias = step.bias + inner.bias[..., chosen] * factor
+        self.steps[part.at] = replace(step, terms=tuple(kept), bias=bias)
 
     def join_sums(self) -> None:
         """A sum that one other sum reads, element by element, becomes part of that."""
