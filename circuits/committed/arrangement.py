@@ -64,10 +64,10 @@ class Part:
 class Arrangement:
     """An integer network as a circuit proves it.
 
-    ``shown``: whether inputs are public. ``looked_up``: random entries of each table. ``lanes``: how many samples
-    a proof is about. ``weights``: where they are. ``identity_salt``: that of the public commitments
-    to private weights, column after column, once these are made. ``blinding``: random elements
-    behind an input that an identity names.
+    ``shown``: whether inputs are public. ``looked_up``: random entries of each table.
+    ``lanes``: how many samples a proof is about. ``weights``: where they are. ``identity_salt``:
+    that of the public commitments to private weights, column after column, once these are made.
+    ``blinding``: random elements behind an input that an identity names.
     """
 
     network: Network

@@ -10,7 +10,8 @@ from circuits.committed.arithmetic import InputSteps
 from circuits.committed.arrangement import Arrangement
 from circuits.format.commitments import Weights
 from circuits.frontend.fixed_shapes import infer_shapes
-from circuits.lower.committed.quantising.steps import check_steps, choose_steps, integer_network
+from circuits.lower.committed.quantising.checking import check_steps
+from circuits.lower.committed.quantising.steps import choose_steps, integer_network
 from circuits.lower.committed.reading.network import read_network
 from circuits.lower.committed.reading.responses import responses
 from circuits.lower.committed.writing.circuit import write_circuit
@@ -95,6 +96,14 @@ VALUES = {
       y = MatMul(m, u)
       z = Mul(c, s)
     }""",
+    "powers of e": """<ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 2, 9, 7] x) => (float[1, 4] y) {
+      f = Flatten(x)
+      c = Gemm(f, w, wb)
+      s = Mul(c, small)
+      e = Exp(s)
+      y = MatMul(e, u)
+    }""",
     "a function beyond the table that another term brings back": """<ir_version: 8,
                                                                    opset_import: ["" : 13]>
     g (float[1, 2, 9, 7] x) => (float[1, 4] y) {
@@ -143,6 +152,7 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "transposed": {"k": (2, 4, 3, 2)},
     "attention": {"w": (7, 4), "u": (7, 4), "m": (7, 4)},
     "functions": {"w": (126, 4), "wb": (4,), "u": (4, 4)},
+    "powers of e": {"w": (126, 4), "wb": (4,), "u": (4, 4)},
     "a function beyond the table that another term brings back": {
         "w": (126, 4),
         "wb": (4,),
@@ -160,6 +170,8 @@ VALUE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "trees": {"levels": (6,), "w": (12, 4)},
 }
 EVERY = MODELS | VALUES
+#: Models with functions that a second table has, and its operator.
+TABLES = (("functions", "Tanh"), ("recurrent", "Tanh"), ("powers of e", "Exp"))
 #: Elements of the input that are compared with constants as they come, and ones that flow by these.
 TREES = {
     "trees": """<ir_version: 8, opset_import: ["" : 13]>
@@ -206,6 +218,7 @@ def model(name: str) -> bytes:
         "low": np.float32(-1),
         "high": np.float32(2),
         "one": np.float32(1),
+        "small": np.float32(0.03),
         "places": np.arange(4, dtype=np.float32),
         "shape": np.array([1, 18, 7]),
         "sequence": np.array([2, 1, 63]),
@@ -246,6 +259,7 @@ def arranged(
     logrows: int = 10,
     base: int = 256,
     weights: Weights = Weights.SEALED,
+    function: str | None = None,
 ) -> Arrangement:
     read = read_network(model(name))
     digit = base.bit_length() - 1
@@ -258,6 +272,7 @@ def arranged(
         logrows=logrows,
         inputs=[InputSteps(scale=scale, offset=1 << scale, finer=finer)],
         margin=2.0,
+        function=function,
         packs=weights is Weights.SEALED,
         largest_weight=base // 2 - 1 if weights is Weights.PRIVATE else None,
     )

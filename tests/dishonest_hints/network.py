@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -101,6 +102,9 @@ class Network:
                 inner += term["start"] * x
                 for kink, slope in zip(term["kinks"], term["slopes"], strict=True):
                     inner += slope * np.maximum(x - kink, 0)
+                if (asked := term.get("lookup")) is not None:
+                    entries = self.entries(x * asked["times"])
+                    inner += entries * (x * asked["tilt"] + asked["height"])
             else:
                 a, b = (self.read(term[name], rows) for name in ("left", "right"))
                 if term["term"] == "pointwise":
@@ -109,6 +113,19 @@ class Network:
                     for n in range(len(a)):
                         inner[n] += a[n].dot(b[n]) * int(term["factor"])
         return found
+
+    def entries(self, numbers: Any) -> Any:
+        """Those of the table of functions, rounded half away from zero."""
+        table = self.header["steps"]["function"]
+        one, function = 2 ** table["scale"], getattr(math, table["op"].lower())
+
+        def entry(n: int) -> int:
+            exact = one * function(int(n) / one)
+            return int(math.copysign(math.floor(abs(exact) + 0.5), exact))
+
+        return np.array([entry(n) for n in numbers.reshape(-1)], dtype=object).reshape(
+            numbers.shape
+        )
 
     def run(self, inputs: list[list[int]]) -> tuple[Hints, list[list[int]]]:
         """Hints by name, and outputs. (What is read counts as it is meant: without offsets.)"""

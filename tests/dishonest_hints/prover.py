@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ezkl
+import numpy as np
 from py_ecc import optimized_bn128 as curve
 
 from tests.dishonest_hints.network import Hints, Network
@@ -71,14 +72,21 @@ class Prover:
     def hints(self) -> Hints:
         each = [self.lane(x) for x in self.job["inputs"]]
         found = {name: [n for lane in each for n in lane[name]] for name in each[0]}
-        found["salt"] = [
-            self.base - ((1 << self.logrows) - 8) + secrets.randbelow((1 << self.logrows) - 8)
-            for _ in range(self.header["looked_up"])
-        ]
+        found["salt"] = self.salt()
         found["sum"] = [sum(max(n, 0) for n in found["salt"])]
+        if "function" in self.header["steps"]:
+            found["function-salt"] = self.salt()
+            entries = self.network.entries(np.array(found["function-salt"], dtype=object))
+            found["function-sum"] = [int(entries.sum())]
         if self.names_input:
             found["blinding"] = [secrets.randbelow(P) for _ in range(6)]
         return found
+
+    def salt(self) -> list[int]:
+        """Random entries of a table."""
+        lowest = self.base - ((1 << self.logrows) - 8)
+        entries = range(lowest, self.base)
+        return [secrets.choice(entries) for _ in range(self.header["looked_up"])]
 
     def tensor(self, hints: Hints) -> list[str]:
         """All hints, with six random elements at the head of each column."""

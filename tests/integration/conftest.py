@@ -4,9 +4,11 @@ that is soon full."""
 from __future__ import annotations
 
 import functools
+import json
 import secrets
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ import sqlalchemy as sa
 
 from benchmarks.servers.postgres import postgres
 from circuits.engine.ezkl_engine import EzklEngine
+from circuits.engine.port import CircuitFiles
+from circuits.engine.table_end import Commit
 from prover.store import Store
 from prover.testing import ManualClock, model_record
 from tests.cases.jobs import lay_out
@@ -84,6 +88,37 @@ def circuit(
         return committed(engine, srs_cache, folder, *asked, **more)
 
     return made
+
+
+@pytest.fixture
+def commit() -> Callable[[CircuitFiles], Commit]:
+    """By a circuit's files, what the engine commits to a column as, in a process of its own."""
+
+    def of(files: CircuitFiles) -> Commit:
+        script = (
+            "import ezkl, json, sys\n"
+            f"paths = {[str(p) for p in (files.vk, files.settings, files.srs)]!r}\n"
+            "point = ezkl.kzg_commit(json.load(sys.stdin), *paths)[0]\n"
+            "print(json.dumps([point.x, point.y]))\n"
+        )
+
+        def commit(column: list[str]) -> tuple[int, int]:
+            done = subprocess.run(
+                [sys.executable, "-c", script],
+                input=json.dumps(column),
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=120,
+            )
+            x, y = json.loads(done.stdout.splitlines()[-1])
+            return int.from_bytes(bytes.fromhex(x), "little"), int.from_bytes(
+                bytes.fromhex(y), "little"
+            )
+
+        return commit
+
+    return of
 
 
 @pytest.fixture

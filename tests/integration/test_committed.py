@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from circuits.engine.table_end import has_table
+from circuits.engine.table_end import has_tables
 from circuits.errors import CircuitNotFaithful
 from circuits.format.commitments import COLUMN_SALT, POINT_BYTES, Weights
 from circuits.format.digests import sha256
@@ -181,34 +181,17 @@ def test_two_proofs_of_one_input_share_no_point(private: Committed) -> None:
     assert points[0] & points[1] <= {committed_challenges}
 
 
-def test_a_table_that_ends_elsewhere_is_not_in_the_key(private: Committed) -> None:
+def test_a_table_that_ends_elsewhere_is_not_in_the_key(
+    private: Committed, commit: Callable[..., Any]
+) -> None:
     """By the key's own bytes: the same columns, one entry further, are not there."""
     manifest, files = private.built.manifest, private.files
     settings = json.loads(files.settings.read_bytes())
     low = settings["run_args"]["lookup_range"][0]
     vk = files.vk.read_bytes()
-    script = (
-        "import ezkl, json, sys\n"
-        "columns = json.load(sys.stdin)\n"
-        f"paths = {[str(p) for p in (files.vk, files.settings, files.srs)]!r}\n"
-        "points = [ezkl.kzg_commit(c, *paths)[0] for c in columns]\n"
-        "print(json.dumps([[p.x, p.y] for p in points]))\n"
-    )
-
-    def commit(column: list[str]) -> tuple[int, int]:
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            input=json.dumps([column]),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        )
-        ((x, y),) = json.loads(done.stdout.splitlines()[-1])
-        return tuple(int.from_bytes(bytes.fromhex(c), "little") for c in (x, y))  # type: ignore[return-value]
-
-    assert has_table(vk, low, manifest.srs.logrows, commit)
-    assert not has_table(vk, low + 1, manifest.srs.logrows, commit)
+    made = commit(files)
+    assert has_tables(vk, low, manifest.srs.logrows, made)
+    assert not has_tables(vk, low + 1, manifest.srs.logrows, made)
 
 
 def test_what_is_committed_to_is_salted_in_every_column(private: Committed) -> None:

@@ -22,7 +22,7 @@ from circuits.lower.committed.writing.circuit import write_circuit
 from circuits.plan.committed import committed_args
 from prover.statement.context import Context
 from tests.cases.committed import Circuits, Committed, X
-from tests.cases.committed_networks import EVERY, arranged, inputs, quantised
+from tests.cases.committed_networks import EVERY, TABLES, arranged, inputs, quantised
 from tests.conftest import LIMITS
 
 pytestmark = pytest.mark.slow
@@ -75,13 +75,13 @@ def attention() -> bytes:
         pytest.param(False, Weights.SEALED, 2, marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(("name", "function"), [*((name, None) for name in EVERY), *TABLES])
 def test_the_engine_agrees_with_the_integers(
-    engine: EzklEngine, name: str, shown: bool, weights: Weights, lanes: int
+    engine: EzklEngine, name: str, function: str | None, shown: bool, weights: Weights, lanes: int
 ) -> None:
     """Outputs are those of the arithmetic, every residue is zero, and cells are as counted."""
     own = Weights.SEALED if weights is Weights.SHOWN else weights
-    one = arranged(name, logrows=12, base=1 << 11, weights=own)
+    one = arranged(name, logrows=12, base=1 << 11, weights=own, function=function)
     names = [f"y{n}" for n in range(len(one.network.outputs))]
     made = write_circuit(
         one.network,
@@ -98,7 +98,7 @@ def test_the_engine_agrees_with_the_integers(
     logrows = max(12, math.ceil(math.log2(made.cells + 20)))
     table = one.steps.base - entries(12), one.steps.base - 1
     (layout,) = engine.measure_layout(
-        made.onnx, [committed_args(profile, logrows, 1, table)], LIMITS
+        made.onnx, [committed_args(profile, logrows, 1, table, made.claim.function)], LIMITS
     )
     assert isinstance(layout, LayoutStats), layout
     felts = [[to_felt(int(n)) for n in r.reshape(-1)] for r in rows]

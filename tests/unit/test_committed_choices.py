@@ -19,7 +19,8 @@ from circuits.committed.network import Local, Network, gathered
 from circuits.format.commitments import Weights
 from circuits.lower.committed.choosing.candidates import committed_graphs, committed_quanta
 from circuits.lower.committed.choosing.recompiling import recompiled
-from circuits.lower.committed.quantising.steps import check_steps, choose_steps, integer_network
+from circuits.lower.committed.quantising.checking import check_steps
+from circuits.lower.committed.quantising.steps import choose_steps, integer_network
 from circuits.lower.committed.reading.network import read_network
 from circuits.lower.committed.reading.responses import responses
 from circuits.lower.errors import CannotLower

@@ -54,6 +54,7 @@ FACTS = NetworkFacts(
     output_scales=(4,),
     logrows=10,
     table=(-500, 255),
+    function=None,
     largest_sum=LARGEST_SUM - 1,
     largest_outputs=(9,),
     evaluation="00",

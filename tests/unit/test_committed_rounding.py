@@ -18,7 +18,8 @@ from circuits.format.commitments import Weights
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.lower.committed.choosing.candidates import committed_graphs
 from circuits.lower.committed.choosing.recompiling import recompiled
-from circuits.lower.committed.quantising.steps import check_steps, integer_network
+from circuits.lower.committed.quantising.checking import check_steps
+from circuits.lower.committed.quantising.steps import integer_network
 from circuits.lower.committed.reading.network import read_network
 from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask

@@ -25,7 +25,8 @@ from circuits.lower import BitWidths
 from circuits.lower.committed.choosing import input_steps
 from circuits.lower.committed.choosing.candidates import committed_graphs, read_bounded
 from circuits.lower.committed.choosing.recompiling import recompiled
-from circuits.lower.committed.quantising.steps import check_steps, choose_steps
+from circuits.lower.committed.quantising.checking import check_steps
+from circuits.lower.committed.quantising.steps import choose_steps
 from circuits.lower.committed.reading.network import read_network
 from circuits.lower.committed.reading.responses import responses
 from circuits.lower.committed.writing.circuit import write_circuit

@@ -34,8 +34,9 @@ class EzklSettings:
     exponents of two, one for each graph input or output; ``shapes`` are those of the public
     tensors; ``columns`` is a lower bound on the columns. ``freivalds_cells`` is 0 in a circuit
     without such products, and nowhere else: the engine lays its columns out by it. ``committed``:
-    elements of each tensor that the proof begins with commitments to; ``tables``: the tables that
-    operators look up in, as the engine writes them; ``other_lookups``: range checks, dynamic look-ups and shuffles."""
+    elements of each tensor that the proof begins with commitments to; ``tables``: those that
+    operators look up in, as the engine writes them; ``other_lookups``: range checks, dynamic
+    look-ups and shuffles."""
 
     version: str
     logrows: int

@@ -130,7 +130,7 @@ def _by_table_or_not(
             refused.append(error)
         sizes = [made.size for made, serves in found if serves and made.size is not None]
         within = min((_ANOTHER_TABLE * (n << k) for k, n, _ in sizes), default=math.inf)
-    if not found:
+    if not found and refused:
         raise min(refused, key=_off)
     return found
 

@@ -55,7 +55,8 @@ from circuits.lower.committed.choosing.input_steps import (
     whole_range,
 )
 from circuits.lower.committed.choosing.sampling import answers_of, inputs_of, run_samples
-from circuits.lower.committed.quantising.steps import FINER_BITS, check_steps, integer_network
+from circuits.lower.committed.quantising.checking import check_steps
+from circuits.lower.committed.quantising.steps import FINER_BITS, integer_network
 from circuits.lower.committed.reading.columns import check_columns, places_of, within_columns
 from circuits.lower.committed.reading.responses import float_rows
 from circuits.lower.committed.writing.circuit import write_circuit

@@ -35,7 +35,7 @@ from circuits.lower.committed.choosing.sampling import (
     run_samples,
     shaped,
 )
-from circuits.lower.committed.quantising.integers import BENDS
+from circuits.lower.committed.quantising.functions import BENDS
 from circuits.lower.committed.quantising.steps import choose_steps, integer_network
 from circuits.lower.committed.quantising.tables import asks
 from circuits.lower.committed.reading.columns import Group, within_columns

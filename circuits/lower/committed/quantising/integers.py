@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,16 +18,15 @@ from circuits.committed.arithmetic import (
     lengths_of,
     local_bounds,
     local_lengths,
-    nearest,
 )
 from circuits.committed.network import (
     ZERO,
     Convolution,
     Floats,
     Function,
+    FunctionTable,
     Kind,
     Local,
-    Lookup,
     Network,
     Op,
     Pointwise,
@@ -38,20 +36,26 @@ from circuits.committed.network import (
     View,
 )
 from circuits.lower.committed.quantising.deciding import deciding
-from circuits.lower.committed.quantising.tables import form_of
-from circuits.lower.committed.reading.functions import balanced, pieces
+from circuits.lower.committed.quantising.functions import (
+    BENDS,
+    Made,
+    Values,
+    in_pieces,
+    looked_up,
+    multipliers,
+)
+from circuits.lower.committed.quantising.tables import Form, form_of
 from circuits.lower.errors import CannotLower
 
 #: Bits by which a result's step is finer than a single step of what it is a sum of.
 _RESULT_BITS = 10
 #: Channels whose values are smaller count in steps finer by powers of two, up to this.
 MOST_SHIFT = 12
+#: Bits of what is multiplied by a table's entries, or a longer remainder is taken.
+_FACTOR_BITS = 9
 #: A product's factor in integers is at least this, or it takes a longer remainder.
 _LEAST_FACTOR = 4
 MOST_DIGITS = 2
-#: By how much a function's straight pieces may miss it: bits below what its values differ by on
-#: samples, the fewest that do, and steps at least.
-BENDS, _BEND = (8, 9, 11, 13), 0.5
 #: What an element is multiplied by at most where a table is asked.
 _MOST_TIMES = 16
 #: How many steps they may miss it by in any recipe.
@@ -128,20 +132,13 @@ class IntegerSteps:
                 terms.append(self._convolution(term, scale * divisor))
             elif isinstance(term, Function):
                 given = own.kinks[len(kinks)] if len(kinks) < len(own.kinks) else None
-                if curve := term.ties is not None:
-                    if given:
-                        raise CannotLower("a function's pieces are not its own")
-                    given, miss = None, 0.0
-                asked = self._lookup(term, own.scale, divisor, far)
-                held = asked is not None or given is not None
-                made, started, off = asked or self._function(
-                    term, own.scale, divisor, given, miss, far
-                )
-                if held and off > self._allowed(step, own, far):
+                made = self._made(term, own, given, miss, far)
+                held = given is not None and term.ties is None
+                if (held or made.term.lookup) and made.off > self._allowed(step, own, far):
                     raise CannotLower("a function's pieces are those of another")
-                bias = bias + started
-                kinks.append(() if curve else made.kinks)
-                terms.append(made)
+                bias = bias + made.started
+                kinks.append(() if term.ties is not None else made.term.kinks)
+                terms.append(made.term)
             else:
                 factor = np.rint(self._factor(term, own.scale) * divisor)
                 terms.append(replace(term, factor=int(factor)))
@@ -219,7 +216,15 @@ class IntegerSteps:
 
     def keeping_weights(self, step: Sum, own: SumSteps) -> SumSteps:
         """A longer remainder where the weights of what was added up before, as a mean is, would
-        have few bits."""
+        have few bits, or what is multiplied by a table's entries."""
+        for term in step.terms:
+            lookup = self._lookup(term) if isinstance(term, Function) else None
+            if lookup is None or not isinstance(term, Function):
+                continue
+            found = multipliers(lookup, self.one(term.view))
+            whole = abs(term.factor) * own.scale * self.table.base
+            if any(n and whole * abs(n) < 1 << _FACTOR_BITS for n in found):
+                return replace(own, digits=MOST_DIGITS)
         scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64)) * self.table.base
         for term in step.convolutions:
             added_up = any(
@@ -238,97 +243,34 @@ class IntegerSteps:
     def _factor(self, term: Product | Pointwise, scale: float) -> float:
         return term.factor * scale / (self.one(term.left) * self.one(term.right))
 
-    def times(self, term: Function) -> int | None:
-        """What a function's elements are multiplied by before the second table is asked; None where
-        that does not have it, in these steps."""
+    def _lookup(self, term: Function) -> tuple[Form, FunctionTable, int] | None:
+        """The form of a function that the second table has in these steps, the table, and what
+        elements are multiplied by before they are looked up; None of others."""
         table, form = self.table.function, form_of(term)
         if table is None or form is None or form.op != table.op:
             return None
         exact = form.stretch * 2.0**table.scale / self.one(term.view)
-        found = round(exact)
-        near = found and abs(found) <= _MOST_TIMES and math.isclose(exact, found, rel_tol=1e-9)
-        return found if near else None
+        times = round(exact)
+        near = math.isclose(exact, times, rel_tol=1e-9) and 1 <= abs(times) <= _MOST_TIMES
+        return (form, table, times) if near else None
 
-    def _lookup(
-        self, term: Function, scale: float, divisor: float, far: float
-    ) -> tuple[Function, float, float] | None:
-        """The same as ``_function`` of a function that the second table has; None of others."""
-        if (times := self.times(term)) is None:
-            return None
-        table, form, one = self.table.function, form_of(term), self.one(term.view)
-        assert table is not None
-        assert form is not None
-        assert term.exact is not None
-        whole, entry = term.factor * scale * divisor, 2.0**table.scale
-        own = Lookup(
-            table=table,
-            times=times,
-            height=round(whole * form.height / entry),
-            tilt=round(whole * form.tilt / (one * entry)),
-        )
+    def _made(
+        self, term: Function, own: SumSteps, given: tuple[int, ...] | None, miss: float, far: float
+    ) -> Made:
+        """A function in integers, for a sum with steps of its ``own``; the others as in
+        ``functions.in_pieces``. Raises ``CannotLower`` for given pieces of another function."""
         low, high = self._range(term.view)
-        every = np.arange(low, high + 1, dtype=np.float64)
-        inside = (times * every >= self.table.lowest) & (times * every < self.table.base)
-        every = every[inside]
-        start = round(whole * form.slope / one)
-        found = own.of(every) + start * every + whole * form.level
-        with np.errstate(over="ignore"):
-            exact = np.clip(term.factor * scale * term.exact(every / one), -far, far)
-        off = float(np.abs(found / divisor - exact).max(initial=0.0))
-        asked = own if own.height or own.tilt else None
-        made = replace(term, exact=None, factor=1.0, start=start, lookup=asked)
-        return made, whole * form.level, off
-
-    def _function(
-        self,
-        term: Function,
-        scale: float,
-        divisor: float,
-        given: tuple[int, ...] | None,
-        miss: float,
-        far: float,
-    ) -> tuple[Function, float, float]:
-        """A function in straight pieces, what it is at the least that its elements can be, and by
-        how many steps the pieces miss it at most, but for slopes being integers."""
-        assert term.exact is not None
-        low, high = self._range(term.view)
-        every = np.arange(low, high + 1, dtype=np.float64) / (one := self.one(term.view))
-        with np.errstate(over="ignore"):
-            exact = np.array(term.exact(every))
-            if term.ties is not None:
-                ties = term.ties(every)
-                exact[[nearest(tie * one) - low for tie in ties]] = term.exact(ties)
-            values = np.nan_to_num(term.factor * exact * scale, nan=far)  # no number has no entry
-        values = np.clip(values, -far, far)
-        if given is None:
-            least = max(_BEND, miss / math.sqrt(term.added))  # of what is small, more is added up
-            near = np.clip(np.abs(values) * (miss / np.abs(values).max(initial=1.0)), least, None)
-            ends = pieces(values, 2 * (near if term.added > 1 else max(_BEND, miss)))
-        else:
-            ends = [0, *(k - low for k in given), high - low]
-            if ends != sorted({*ends}):
-                raise CannotLower("a function's pieces are out of order")
-        reached = [int(np.rint(n * divisor)) for n in balanced(values, ends)]
-        total, slopes = reached[0], []
-        for n in range(len(ends) - 1):
-            width = ends[n + 1] - ends[n]
-            slope = round((reached[n + 1] - total) / width)
-            slopes.append(slope)
-            total += slope * width
-        joints = np.array([reached[0], *np.cumsum(np.array(slopes) * np.diff(ends)) + reached[0]])
-        joined = np.interp(np.arange(len(values)), ends, joints / divisor)
-        off = float(np.abs(joined - values).max()) - float(np.diff(ends).max()) / divisor
-        changes = [slopes[0], *(b - a for a, b in pairwise(slopes))]
-        made = replace(
-            term,
-            exact=None,
-            factor=1.0,
-            ties=None,
-            start=changes[0],
-            kinks=tuple(low + end for end in ends[1:-1]),
-            slopes=tuple(changes[1:]),
+        values = Values(
+            term=term, low=low, one=self.one(term.view), high=high, scale=own.scale, far=far
         )
-        return made, reached[0] - changes[0] * low, off
+        divisor = float(self.table.base**own.digits)
+        if (lookup := self._lookup(term)) is not None:
+            return looked_up(values, lookup, self.table.lowest, self.table.base - 1, divisor)
+        if term.ties is None:
+            return in_pieces(values, divisor, given, miss)
+        if given:
+            raise CannotLower("a function's pieces are not its own")
+        return in_pieces(values, divisor, None, 0.0)
 
     def _allowed(self, step: Sum, own: SumSteps, far: float) -> float:
         """By how many steps the pieces that are chosen for any samples miss a function, and more:
@@ -431,13 +373,12 @@ class IntegerSteps:
         """Steps of a sum that is all that the second table has of a function: the table's own, and
         no remainder. None of other sums, and where such numbers have no entries."""
         alone = len(step.terms) == 1 and step.kind is Kind.SIGNED
-        if not alone or not isinstance(term := step.terms[0], Function):
+        if not alone or not isinstance(term := step.terms[0], Function) or not term.factor:
             return None
-        times, form = self.times(term), form_of(term)
-        if times is None or form is None or form.tilt or form.slope:
+        lookup = self._lookup(term)
+        if lookup is None or lookup[0].tilt or lookup[0].slope:
             return None
-        table = self.table.function
-        assert table is not None
+        form, table, times = lookup
         scale = 2.0**table.scale / abs(term.factor * form.height)
         ends = table.entries(times * np.array(self._range(term.view), dtype=np.float64))
         values = math.copysign(1.0, term.factor * form.height) * ends

@@ -17,9 +17,8 @@ from circuits.committed.arithmetic import (
     entries,
 )
 from circuits.committed.network import Function, FunctionTable, Kind, Local, Network, Sum
+from circuits.lower.committed.quantising.functions import BENDS
 from circuits.lower.committed.quantising.integers import (
-    BENDS,
-    MOST_DIGITS,
     MOST_SHIFT,
     IntegerSteps,
     sources,
@@ -61,58 +60,91 @@ def choose_steps(
     largest_weight: int | None = None,
 ) -> Steps:
     """Steps under which sums that reach ``margin`` times as far as ``extents`` (of ``responses``)
-    still have entries in the table. ``bend``: one of ``BENDS``. ``function``: the operator that a
-    second table is of, whose steps follow from what is looked up in it. ``packs``: whether outputs of
+    still have entries in the table. ``bend``: one of ``BENDS``. ``function``: the operator of a
+    second table, whose steps follow from what is looked up in it. ``packs``: whether outputs of
     bounded sums share powers. ``largest_weight``: what no weight may be larger than in integers,
     where they are bounded: where they are private. Manifests show the steps, so that these then
     tell little of the weights: no more of a sum than a power of two."""
     network = read.network
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
     shown = {row for output in network.outputs for row in output.rows}
-    asking: dict[int, float] = {}
+    asking = {} if function is None else _asking(read, function, sources(network, shown))
     if function is not None:
-        asking = _asking(read, function, sources(network, shown))
         steps = replace(steps, function=_table(read, extents, steps, margin, function, asking))
-    made = IntegerSteps(network, steps)
+    chooser = _Chooser(read, steps, margin, shown, asking, packs, largest_weight)
+    made = chooser.made
     most = max((step.size for _, step in network.sums if _bends(step)), default=1)
     for (row, step), extent in zip(network.sums, extents, strict=True):
         while len(made.lengths) < row:
             made.local()
-        alike, coarse = row in read.alike, largest_weight is not None
-        if len(made.sums) < len(steps.of_columns):
-            own = steps.of_columns[len(made.sums)]
-        elif step.kind is Kind.DECIDED:
-            own, _ = made.deciding(step)
-        elif step.rounded:
-            own = _fitting(step, extent, steps, margin, alike=True, whole=False, coarse=False)
-            own = replace(own, scale=1.0, digits=made.rounded_digits(step))
-            if largest_weight is not None and made.lighter(step, own, largest_weight) != own:
-                raise CannotLower("a weight before a rounding has more bits than the table")
-        elif row in read.ones:
-            own = made.in_ones(step)
-        elif (bare := made.looked_up(step)) is not None and (
-            math.frexp(bare.scale)[0] == _HALF or not made.whole(row, shown)
-        ):
-            own = bare
-        elif step.kind is Kind.RESULT and not (packs and _pays(step)):
-            own = made.result_steps(step)
-            if largest_weight is not None:
-                own = made.lighter(step, own, largest_weight)
-        else:
-            whole = step.kind is Kind.RESULT or made.whole(row, shown)
-            alike, fixed = alike or row in asking, whole or row in asking
-            own = _fitting(step, extent, steps, margin, alike=alike, whole=whole, coarse=coarse)
-            if row in asking and steps.function is not None:
-                own = replace(own, scale=asking[row] * 2.0**steps.function.scale)
-            if largest_weight is not None:
-                own = made.lighter(step, own, largest_weight)
-            else:
-                own = made.keeping_weights(step, own)
-            own = made.adjusted(step, own, fixed=fixed)
+        own = chooser.of(row, step, extent)
         span = float(extent.high.max() - extent.low.min())
         # The fewer elements a function is of, the less its pieces cost.
         made.add(step, own, span * own.scale / 2**bend * (step.size / most) ** _FEWER)
     return replace(steps, sums=tuple(made.sums))
+
+
+class _Chooser:
+    """The steps of each sum. ``shown``: rows that are given out; ``asking``: those whose elements
+    are looked up in a table of functions; else as in ``choose_steps``."""
+
+    def __init__(
+        self,
+        read: Read,
+        steps: Steps,
+        margin: float,
+        shown: set[int],
+        asking: Mapping[int, float],
+        packs: bool,
+        largest_weight: int | None,
+    ) -> None:
+        self.read, self.steps, self.margin, self.shown = read, steps, margin, shown
+        self.asking, self.packs, self.largest_weight = asking, packs, largest_weight
+        self.made = IntegerSteps(read.network, steps)
+
+    def of(self, row: int, step: Sum, extent: Extent) -> SumSteps:
+        """The steps of the next sum."""
+        made = self.made
+        if len(made.sums) < len(self.steps.of_columns):
+            return self.steps.of_columns[len(made.sums)]
+        if step.kind is Kind.DECIDED:
+            return made.deciding(step)[0]
+        if step.rounded or row in self.read.ones:
+            return self._rounded(step, extent) if step.rounded else made.in_ones(step)
+        whole = step.kind is Kind.RESULT or made.whole(row, self.shown)
+        bare = made.looked_up(step)
+        if bare is not None and not (whole and math.frexp(bare.scale)[0] != _HALF):
+            return bare
+        if step.kind is Kind.RESULT and not (self.packs and _pays(step)):
+            return self._lighter(step, made.result_steps(step))
+        return self._with_remainder(row, step, extent, whole=whole)
+
+    def _with_remainder(self, row: int, step: Sum, extent: Extent, *, whole: bool) -> SumSteps:
+        made = self.made
+        own = self._fitting(step, extent, alike=row in self.read.alike, whole=whole)
+        if row in self.asking and self.steps.function is not None:
+            scale = self.asking[row] * 2.0**self.steps.function.scale
+            own = replace(own, scale=scale, shifts=(0,) * len(own.shifts))
+        if self.largest_weight is None:
+            own = made.keeping_weights(step, own)
+        return made.adjusted(step, self._lighter(step, own), fixed=whole or row in self.asking)
+
+    def _fitting(self, step: Sum, extent: Extent, *, alike: bool, whole: bool) -> SumSteps:
+        coarse = self.largest_weight is not None
+        return _fitting(
+            step, extent, self.steps, self.margin, alike=alike, whole=whole, coarse=coarse
+        )
+
+    def _rounded(self, step: Sum, extent: Extent) -> SumSteps:
+        own = _fitting(step, extent, self.steps, self.margin, alike=True, whole=False, coarse=False)
+        own = replace(own, scale=1.0, digits=self.made.rounded_digits(step))
+        if self._lighter(step, own) != own:
+            raise CannotLower("a weight before a rounding has more bits than the table")
+        return own
+
+    def _lighter(self, step: Sum, own: SumSteps) -> SumSteps:
+        most = self.largest_weight
+        return own if most is None else self.made.lighter(step, own, most)
 
 
 def _asking(read: Read, op: str, shown: Collection[int]) -> dict[int, float]:
@@ -199,56 +231,6 @@ def _pays(step: Sum) -> bool:
     weight is a tenth of a cell."""
     weights = sum(t.weights.size for t in step.convolutions)
     return not step.bordered and weights > _SPLIT_CELLS * step.size
-
-
-def check_steps(read: Read, steps: Steps) -> None:
-    """Raises ``CannotLower`` for steps that ``choose_steps`` gives to no samples: those under which
-    a network of integers is another function than the model."""
-    network = read.network
-    if len(steps.inputs) != len(network.inputs) or len(steps.sums) != len(network.sums):
-        raise CannotLower("the steps are those of another network")
-    if not 2 <= steps.base <= entries(steps.logrows):
-        raise CannotLower("the steps fit no table")
-    for given in steps.inputs:
-        if type(given.finer) is not int or not 0 <= given.finer <= MOST_FINER:
-            raise CannotLower("an input is longer than any that is chosen")
-        longest = steps.base << given.finer
-        if longest > EXACT:  # what whoever verifies bounds is compared in doubles
-            raise CannotLower("an input has more steps than doubles tell apart")
-        if type(given.scale) is not int or not 0 <= given.offset < longest:
-            raise CannotLower("an input is offset as no table allows")
-    if steps.function is not None and not is_exact(steps.function, steps.base):
-        raise CannotLower("the table of functions is none that is chosen")
-    made = IntegerSteps(network, steps)
-    for (row, step), own in zip(network.sums, steps.sums, strict=True):
-        if type(own.scale) is not float or not math.isfinite(own.scale) or own.scale <= 0:
-            raise CannotLower("a sum's scale is no positive number")
-        most = 0 if row in read.alike else MOST_SHIFT
-        if len(own.shifts) != step.shape[2] or not all(
-            type(n) is int and 0 <= n <= most for n in own.shifts
-        ):
-            raise CannotLower("a channel's steps are finer or longer than any that are chosen")
-        if step.kind is not Kind.DECIDED and len(made.sums) >= len(steps.of_columns):
-            ones = row in read.ones
-            if ones and (own.scale != 1 or own.digits != 0 or any(own.shifts)):
-                raise CannotLower("what counts in ones would count in other steps")
-            bare = ones or replace(own, kinks=()) == made.looked_up(step)
-            _check_digits(step, own, bare=bare, rounded=made.rounded_digits(step))
-            signed = step.kind is Kind.SIGNED or (step.kind is Kind.RESULT and own.digits > 0)
-            if type(own.offset) is not int or not 0 <= own.offset < (steps.base if signed else 1):
-                raise CannotLower("a sum is offset as no table allows")
-        while len(made.lengths) < row:
-            made.local()
-        made.add(step, own)
-
-
-def _check_digits(step: Sum, own: SumSteps, *, bare: bool, rounded: int) -> None:
-    """``bare``: whether a sum takes no remainder. ``rounded``: a rounded sum's digits."""
-    if step.rounded and (own.scale, own.digits) != (1.0, rounded):
-        raise CannotLower("a sum is rounded to other steps than the model's")
-    least = 0 if bare or step.kind is Kind.RESULT else 1
-    if type(own.digits) is not int or not least <= own.digits <= MOST_DIGITS + step.rounded:
-        raise CannotLower("a sum has a remainder that is none")
 
 
 def integer_network(read: Read, steps: Steps) -> Network:

@@ -17,18 +17,15 @@ import numpy as np
 from circuits.committed.network import Floats, Function, FunctionTable, Network
 from circuits.format.function_tables import TABLES
 
-#: Tables and what an argument may be multiplied by before they are asked.
-_STRETCHES = (
-    ("Tanh", 1.0),
-    ("Tanh", 0.5),
-    ("Exp", 1.0),
-    ("Exp", -1.0),
-    ("Erf", 1.0),
-    ("Erf", math.sqrt(0.5)),
-)
+#: Tables, and what an argument is multiplied by before they are asked: of tanh, the logistic
+#: function and its approximation of GELU; of erf and GELU. That of a power of e is computed.
+_STRETCHES = (("Tanh", 1.0), ("Tanh", 0.5), ("Tanh", 0.851), ("Erf", 1.0), ("Erf", math.sqrt(0.5)))
+_OPS = frozenset({"Exp", *(op for op, _ in _STRETCHES)})
 #: Where a function is compared with what a table would make of it, and how near that has to be.
 _PROBES = np.array([-3.1, -2.3, -1.7, -1.1, -0.6, -0.2, 0.1, 0.4, 0.9, 1.3, 1.9, 2.6, 3.3])
 _NEAR = 1e-6
+#: Bits behind the point of what a table's entries are multiplied by.
+_BITS = 22
 #: A table's steps are no finer than 2 to the minus this, and its entries below this bound: beyond
 #: 2^40 a power's last digit depends on the library.
 _MOST_SCALE, _KNOWN = 20, 2.0**40
@@ -71,7 +68,7 @@ def _form_of(function: Callable[[Floats], Floats]) -> Form | None:
     one = np.ones_like(_PROBES)
     if _fitted(np.stack([one, _PROBES], axis=1), wanted, scale) is not None:
         return None
-    for op, stretch in _STRETCHES:
+    for op, stretch in (*_STRETCHES, ("Exp", _growth(function))):
         looked_up = TABLES[op].function(stretch * _PROBES)
         # What has the fewest of these first: powers of e times x, say, are no powers of e.
         for columns in ((0, 2), (0, 1, 2), (0, 1, 2, 3)):
@@ -86,13 +83,20 @@ def _form_of(function: Callable[[Floats], Floats]) -> Form | None:
     return None
 
 
+def _growth(function: Callable[[Floats], Floats]) -> float:
+    """What x is multiplied by in a power of e; 0 where a function surely is none."""
+    low, middle, high = np.asarray(function(np.array([-1.0, 0.0, 1.0])), dtype=np.float64)
+    with np.errstate(all="ignore"):
+        found = float(np.log((high - middle) / (middle - low)))
+    return round(found, 9) if math.isfinite(found) else 0.0
+
+
 def _fitted(columns: Floats, wanted: Floats, scale: float) -> Floats | None:
-    """What the columns are multiplied by to be what is wanted; numbers that are almost nothing are
-    nothing."""
+    """What the columns are multiplied by to be what is wanted, rounded."""
     found = np.linalg.lstsq(columns, wanted, rcond=None)[0]
     if float(np.abs(columns @ found - wanted).max()) > _NEAR * scale:
         return None
-    return np.asarray(np.where(np.abs(found) < _NEAR * scale, 0.0, found))
+    return np.asarray(np.ldexp(np.rint(np.ldexp(found, _BITS)), -_BITS))
 
 
 def best_table(network: Network) -> str | None:
@@ -108,6 +112,6 @@ def best_table(network: Network) -> str | None:
 
 def is_exact(table: FunctionTable, base: int) -> bool:
     """Whether it is known to the last bit what the engine puts into a table that ends at a base."""
-    if table.op not in {op for op, _ in _STRETCHES} or type(table.scale) is not int:
+    if table.op not in _OPS or type(table.scale) is not int:
         return False
     return 1 <= table.scale <= _MOST_SCALE and table.entries(np.array([base - 1.0]))[0] < _KNOWN
