@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -179,8 +180,12 @@ def committed_cells(
     try:
         sealed = Weights.SEALED
         whole: list[tuple[Group, ...]] = [()] * len(signature.inputs)
-        found = _candidates(read_bounded(graph, sealed), graph, task, True, sealed, whole)
-        return next((made.size[2] for made, _ in found if made.size), None)
+        read = read_bounded(graph, sealed)
+        for function in (best_table(read.network), None):
+            found = _candidates(read, graph, task, True, sealed, whole, function)
+            with contextlib.suppress(CannotLower, StopIteration):
+                return next(made.size[2] for made, _ in found if made.size)
+        return None
     except (CannotLower, ArithmeticError, ValueError):
         return None
 
