@@ -45,8 +45,10 @@ INTERRUPTED = 130
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
-    name="bench", help="Measure this project, EZKL's defaults and peers side by side.",
+    name="bench", help="Measure this project, EZKL's defaults and peers side by side. Without a"
+    " COMMAND, --suite or --quick, all suites run, which takes hours.",
     invoke_without_command=True, no_args_is_help=False, pretty_exceptions_enable=False,
+    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 _notes = Console(stderr=True)
 
@@ -81,10 +83,17 @@ def run(
             help="Time limit of the run; the next run continues with the rest.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the results.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Folder of the results. Default: a new one in benchmarks/results/raw.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs suites. Repeat the same command to continue an interrupted run."""
+    """Run suites. Repeat the same command to continue an interrupted run."""
     if context.invoked_subcommand is not None:
         return
     chosen = suites.choose(suite or [], quick=quick)
@@ -146,7 +155,7 @@ def _entries(names: list[str], folder: Path | None, *, quick: bool) -> list[Entr
 
 @app.command("report")
 def report_command(results: Path) -> None:
-    """Regenerates report.md and the plots of a results file."""
+    """Regenerate report.md and the plots of a results file."""
     folder = results if results.is_dir() else results.parent
     try:
         _notes.print(str(report.write(read(results), folder)), highlight=False)
@@ -160,7 +169,7 @@ def readme_command(
     file: Path,
     check: Annotated[bool, typer.Option(help="Change nothing; exit 1 if it is stale.")] = False,
 ) -> None:
-    """Writes the table of RESULTS between the markers of FILE."""
+    """Write the table of RESULTS between the markers of FILE."""
     part = report.excerpt(read(results))
     try:
         old = file.read_text(encoding="utf-8")
@@ -184,7 +193,7 @@ def compare_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compares two results. Exit status 1 if something became worse."""
+    """Compare two results. Exit status 1 if something became worse."""
     before, after = read(old), read(new)
     found = comparing.compare(before, after)
     lost = comparing.lost(before, after)
@@ -208,14 +217,14 @@ def compare_command(
 
 @app.command("install-peers")
 def install_peers_command() -> None:
-    """Installs circom, snarkjs (suite `peers`) and solc (suite `evm`) from npm, as separate
+    """Install circom, snarkjs (suite `peers`) and solc (suite `evm`) from npm, as separate
     programs."""
     _notes.print(f"Installed in {circom.install()}.")
 
 
 @app.command("list")
 def list_command() -> None:
-    """Lists the suites and the models."""
+    """List the suites and the models."""
     for suite in suites.SUITES.values():
         print(f"suite  {suite.name:<10} {suite.title}")
     for entry in zoo.ENTRIES:
@@ -256,13 +265,17 @@ def main() -> int:
     """Exit status: 0 good, 1 worse than before, 2 bad usage, 3 internal error, 130 interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # handled like Ctrl-C
     try:
-        code = app(standalone_mode=False)  # typer.Exit and interruption are returned as a status
+        code = app(
+            prog_name="zkml bench", standalone_mode=False
+        )  # typer.Exit and interruption are returned as a status
     except ZkmlError as error:
-        _notes.print(f"[red]{error.detail}[/red]" + (f"\n{error.advice}" if error.advice else ""))
+        _notes.print(
+            f"[red]error: {error.detail}[/red]" + (f"\n  {error.advice}" if error.advice else "")
+        )
         return 3 if error.fault in (Fault.INTERNAL, Fault.BUSY) else 2
     except _USAGE_ERROR as error:  # usage: an unknown option, a value out of bounds
         output = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
-        _notes.print(f"[red]{output}[/red]")
+        _notes.print(f"[red]error: {output}[/red]\n  See `zkml bench --help`.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

@@ -20,7 +20,7 @@ def main() -> int:
             return 0
         return serve(settings)
     except ZkmlError as error:
-        print(f"zkml worker: {error.detail}", error.advice, file=sys.stderr)
+        print(f"error: {error.detail}\n  {error.advice}", file=sys.stderr)
         return 3 if error.fault in {Fault.INTERNAL, Fault.BUSY} else 2
 
 

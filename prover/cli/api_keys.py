@@ -21,9 +21,7 @@ from prover.settings import Settings
 from prover.statement.render import printable
 from prover.store import Store
 
-app = typer.Typer(
-    no_args_is_help=True, help="The keys of the HTTP API: create, list and revoke them."
-)
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke keys of the HTTP API.")
 
 _SPAN = re.compile(r"(\d{1,3})([hdwy])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(days=7)}

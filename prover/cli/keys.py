@@ -18,7 +18,7 @@ from prover.statement.keys import KeyRing, KeyState, PublicKey
 from prover.statement.render import printable
 
 app = typer.Typer(
-    no_args_is_help=True, help="The keys that sign receipts: list, export, rotate, revoke."
+    no_args_is_help=True, help="List, export, rotate and revoke the keys that sign receipts."
 )
 
 _STYLES = {KeyState.ACTIVE: "green", KeyState.RETIRED: "yellow", KeyState.REVOKED: "bold red"}

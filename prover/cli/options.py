@@ -60,6 +60,7 @@ VisibilityOption = Annotated[
     Literal["public", "private-input", "committed-input", "hashed-input"],
     typer.Option(
         "--visibility",
+        metavar="VISIBILITY",
         help="public: the proof shows the input. private-input: it hides it. committed-input: it"
         " hides it, and receipts name it by an identity, the same in every proof about it."
         " hashed-input: it shows a hash, which confirms a guess. Outputs are always shown.",

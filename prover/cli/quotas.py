@@ -9,12 +9,13 @@ from rich.table import Table
 
 from prover.cli import options
 from prover.cli.api_keys import open_store
+from prover.cli.options import OptionsDisagree
 from prover.cli.terminal import EXIT_YES, Terminal
 from prover.records.quotas import LIMITS, Quota, Used
 from prover.records.tenant import read_tenant
 
 app = typer.Typer(
-    no_args_is_help=True, help="Tenants' quotas of jobs, storage and time. 0: unlimited."
+    no_args_is_help=True, help="Show and set the tenants' quotas of jobs, storage and time."
 )
 
 
@@ -46,14 +47,18 @@ def list_(as_json: options.Json = False) -> int:
 
 @app.command("set")
 def set_(
-    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Whose limits.")],
-    running: Annotated[int | None, typer.Option(min=0, help="Jobs that run at once.")] = None,
-    queued: Annotated[int | None, typer.Option(min=0, help="Jobs that wait.")] = None,
+    tenant: Annotated[
+        str, typer.Argument(metavar="TENANT", help="The tenant whose limits are set.")
+    ],
+    running: Annotated[
+        int | None, typer.Option(min=0, help="Jobs that run at once; 0: unlimited.")
+    ] = None,
+    queued: Annotated[int | None, typer.Option(min=0, help="Jobs that wait; 0: unlimited.")] = None,
     stored_bytes: Annotated[
-        int | None, typer.Option(min=0, help="Bytes of models, circuits and proofs.")
+        int | None, typer.Option(min=0, help="Bytes of models, circuits and proofs; 0: unlimited.")
     ] = None,
     proving_s_per_day: Annotated[
-        int | None, typer.Option(min=0, help="Seconds of work in a day (UTC).")
+        int | None, typer.Option(min=0, help="Seconds of work in a day (UTC); 0: unlimited.")
     ] = None,
     default: Annotated[
         bool, typer.Option("--default", help="First reset all limits to the defaults.")
@@ -70,8 +75,10 @@ def set_(
     }
     changes: dict[str, int | None] = dict.fromkeys(LIMITS) if default else {}
     changes |= {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise OptionsDisagree("no limit to set", advice="Give at least one; see --help.")
     with open_store() as store:
-        quota = store.set_quota(read_tenant(tenant), changes) if changes else store.quota(tenant)
+        quota = store.set_quota(read_tenant(tenant), changes)
     shown = ", ".join(f"{name} {_most(value)}" for name, value in vars(quota).items())
     terminal.line(f"{tenant}: {shown}")
     terminal.object({"ok": True, "tenant": tenant, "quota": vars(quota)})
@@ -89,4 +96,4 @@ def _pairs(quota: Quota, used: Used) -> list[str]:
 
 
 def _most(value: int) -> str:
-    return str(value) if value else "any"
+    return str(value) if value else "unlimited"

@@ -16,7 +16,8 @@ from prover.cli.terminal import EXIT_NO, EXIT_YES, FileUnreadable, Terminal
 from prover.settings import Settings
 
 app = typer.Typer(
-    no_args_is_help=True, help="Structured reference strings, which circuits are set up with."
+    no_args_is_help=True,
+    help="List, fetch, check and make the reference strings (SRS) that circuits need.",
 )
 
 Size = Annotated[int, typer.Argument(metavar="K", min=1, max=26, help="Size: 2^K rows.")]

@@ -121,8 +121,12 @@ def verify(
         Path | None,
         typer.Option(metavar="PROOF", help="Check a bare EZKL proof, with --settings and --vk."),
     ] = None,
-    settings: Annotated[Path | None, typer.Option(metavar="FILE", help="With --ezkl.")] = None,
-    vk: Annotated[Path | None, typer.Option(metavar="FILE", help="With --ezkl.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --ezkl: the circuit's settings.json.")
+    ] = None,
+    vk: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --ezkl: the verifying key.")
+    ] = None,
     srs_part: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="With --ezkl: your own SRS part (k = 1, 516 bytes)."),
@@ -132,7 +136,7 @@ def verify(
     """Verify BUNDLE: show what it claims, whether that holds, and what it does not claim."""
     terminal = Terminal(as_json)
     if (bundle is None) == (ezkl is None):
-        raise OptionsDisagree("give a bundle, or --ezkl with --settings and --vk")
+        raise OptionsDisagree("give a BUNDLE, or --ezkl with --settings and --vk")
     engine = EzklEngine(SANDBOX)
     try:
         if ezkl is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copytree
 
 import psutil
 import pytest
@@ -66,6 +67,15 @@ def test_a_tutorial_runs_unchanged(page: Path, tmp_path: Path) -> None:
     finally:
         for shell in shells:
             _end(shell)
+
+
+def test_the_first_commands_of_the_readme_prove_and_verify(tmp_path: Path) -> None:
+    commands = next(blocks(ROOT / "README.md")).text.splitlines()
+    assert commands[0].startswith("make install")
+    copytree(ROOT / "benchmarks" / "demo", tmp_path / "benchmarks" / "demo")
+    env = environment(tmp_path / "home")
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
+    assert "VERIFIED, 1 warning" in _run(Block("sh", "", "\n".join(commands[1:])), tmp_path, env)
 
 
 def _need_solc() -> None:
