@@ -75,10 +75,10 @@ def predict(model: str, calibration: str, lanes: str) -> dict[str, Any]:
             return {"at": {}, "why": "there is no single-lane circuit"}
         builder = app.registry.batched_builder()
         try:
-            forecast = builder.forecast(app.registry.single_lane(circuit))
+            lane_costs = builder.lane_costs(app.registry.single_lane(circuit))
         except CannotBatch as error:
             return {"at": {}, "why": error.detail}
-        found = {n: forecast.at(int(n)) for n in lanes.split(",") if n != "1"}
+        found = {n: lane_costs.at(int(n)) for n in lanes.split(",") if n != "1"}
         return {
             "at": {n: p.to_json() if p else None for n, p in found.items()},
             "why": None,

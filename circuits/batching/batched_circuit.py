@@ -25,11 +25,11 @@ from circuits.batching.committed import (
 )
 from circuits.batching.errors import CannotBatch
 from circuits.batching.felts import join, split
-from circuits.batching.forecast import (
+from circuits.batching.lane_costs import (
     DRAFT_LANES,
-    Forecast,
     Growth,
-    choose_shape,
+    LaneCosts,
+    choose_layout,
     growths,
     too_many,
 )
@@ -122,7 +122,7 @@ class BatchedBuilder:
     limits: Limits
     cost_model: CostModel | None = None
 
-    def forecast(self, single: SingleLane) -> Forecast:
+    def lane_costs(self, single: SingleLane) -> LaneCosts:
         """What circuits of two lanes and more will cost. Raises ``CannotBatch``, with the reason,
         for a model whose inputs cannot share a circuit."""
         manifest = single.manifest
@@ -135,7 +135,7 @@ class BatchedBuilder:
             raise CannotBatch("private weights are proved for one input at a time")
         if manifest.profile.visibility.names_input:
             raise CannotBatch("an input that an identity names has a proof to itself")
-        return Forecast(
+        return LaneCosts(
             growths=self._computed(single)
             if manifest.commitments is None
             else self._hinted(single),
@@ -215,7 +215,7 @@ class BatchedBuilder:
     def _vectorize(self, single: SingleLane, lanes: int) -> _Batched:
         """A circuit that computes its results: the graph of one lane with a batch dimension."""
         manifest, graph = single.manifest, self._vectorized(single, lanes)
-        layout, predicted = choose_shape(self.engine, graph, self.forecast(single), lanes)
+        layout, predicted = choose_layout(self.engine, graph, self.lane_costs(single), lanes)
         hidden = manifest.hidden
         if hidden is not None and (salt := hidden.salt(lanes)) is not None:
             layout = self._salted(graph, layout, salt)
@@ -225,7 +225,7 @@ class BatchedBuilder:
 
     def _commit_lanes(self, single: SingleLane, lanes: int) -> _Batched:
         """A circuit with committed hints: its integers, written for so many lanes."""
-        best = self.forecast(single).best(lanes)
+        best = self.lane_costs(single).best(lanes)
         if best is None:
             raise too_many((), self.limits)
         sized, predicted = best

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from circuits.batching.forecast import Growth
+from circuits.batching.lane_costs import Growth
 from circuits.calibration.samples import Sample
 from circuits.committed.arrangement import Arrangement
 from circuits.compiler.recipe import Recipe, recompile_committed

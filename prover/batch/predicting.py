@@ -49,14 +49,14 @@ def shared_costs(
             "lanes": sorted(lanes),
         }
     )
-    path = services.settings.cache_dir / "forecasts" / f"{key.removeprefix('sha256:')}.json"
+    path = services.settings.cache_dir / "lane_costs" / f"{key.removeprefix('sha256:')}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         kept = json.loads(path.read_text())
         return SharedCosts(
             prove_s={int(n): float(s) for n, s in kept["prove_s"].items()}, why=kept["why"]
         )
     try:
-        forecast = builder.forecast(single)
+        lane_costs = builder.lane_costs(single)
     except CannotBatch as error:
         found = SharedCosts(prove_s={}, why=error.detail)
     except ZkmlError as error:
@@ -64,8 +64,8 @@ def shared_costs(
             raise
         return SharedCosts(prove_s={}, why=error.detail)
     else:
-        asked = {*lanes, *map(forecast.most, lanes)}
-        predicted = {n: p.prove_s for n in asked if (p := forecast.at(n)) is not None}
+        asked = {*lanes, *map(lane_costs.most, lanes)}
+        predicted = {n: p.prove_s for n in asked if (p := lane_costs.at(n)) is not None}
         found = SharedCosts(prove_s=predicted)
     with contextlib.suppress(OSError):  # on a full disk the prediction is just repeated
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -170,7 +170,7 @@ class Pipeline:
         with work.stage(Stage.COMPILE):
             work.note("estimating batched proofs")
             own = self.registry.single_lane(single)
-            predicted = self.registry.batched_builder().forecast(own).at(count)
+            predicted = self.registry.batched_builder().lane_costs(own).at(count)
             if predicted is None:
                 raise ModelTooLarge(f"{count} lanes need more memory than is allowed")
             alone = count * float(own.plan["choice"]["predicted"]["prove_s"])

@@ -144,7 +144,7 @@ def test_a_model_that_cannot_batch_is_reported_once_and_proved_alone(
     def refuse(*_: Any) -> None:
         raise CannotBatch("it sums over the batch dimension")
 
-    monkeypatch.setattr(BatchedBuilder, "forecast", refuse)
+    monkeypatch.setattr(BatchedBuilder, "lane_costs", refuse)
     for round_number in range(2):
         jobs = ordered(app, 2, onnx=linear(scale=0.75))
         app.run(jobs[0].id, "test")

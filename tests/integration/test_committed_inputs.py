@@ -275,7 +275,7 @@ def test_lanes_are_refused(named: Committed) -> None:
     builder: Any = None
     single: Any = SimpleNamespace(manifest=named.built.manifest)
     with pytest.raises(CannotBatch, match="a proof to itself"):
-        BatchedBuilder.forecast(builder, single)
+        BatchedBuilder.lane_costs(builder, single)
 
 
 def test_zeros_and_the_ends_of_the_range_have_identities(named: Committed) -> None:

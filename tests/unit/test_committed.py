@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from circuits.batching.committed import cells_by_size, committed_growths
-from circuits.batching.forecast import Forecast
+from circuits.batching.lane_costs import LaneCosts
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import (
     all_largest,
@@ -316,14 +316,14 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
     assert not isinstance(cells, str)
     profile = Profile(argument=Argument.COMMITTED)
     table = (single.steps.lowest, single.steps.base - 1)
-    forecast = Forecast(
+    lane_costs = LaneCosts(
         growths=committed_growths(cells, committed_args(profile, 10, 1, table)),
         costs=CostModel.bundled(),
         target=Target.SPEED,
         limits=Limits(deadline_s=60, memory_bytes=64 << 30),
     )
     for lanes in (2, 5, 24, 31, 100):
-        fitting = [p for growth in forecast.growths for p in growth.shapes(lanes)]
+        fitting = [p for growth in lane_costs.growths for p in growth.shapes(lanes)]
         least = {p.args.num_inner_cols: p for p in sorted(fitting, key=lambda p: -p.args.logrows)}
         for layout in least.values():
             steps = replace(single.steps, logrows=layout.args.logrows)
@@ -333,9 +333,9 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
             )
             assert made.cells <= layout.assignments <= 1.2 * made.cells
             assert layout.args.lookup_range == (steps.lowest, steps.base - 1)
-    first = forecast.most(24)
+    first = lane_costs.most(24)
     assert 24 <= first < 48
-    assert forecast.at(first) == forecast.at(24)
+    assert lane_costs.at(first) == lane_costs.at(24)
 
 
 @pytest.mark.parametrize("accepted", [(-1.0, 1.0), (-0.3337, 2.71), (0.101, 0.9), (-7.77, -0.013)])

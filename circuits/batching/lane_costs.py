@@ -82,7 +82,7 @@ class Growth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class LaneCosts:
     """What any number of lanes costs, out of ``growths``."""
 
     growths: tuple[Growth, ...]
@@ -161,13 +161,13 @@ def growths(
     )
 
 
-def choose_shape(
-    engine: Engine, graph: bytes, forecast: Forecast, lanes: int
+def choose_layout(
+    engine: Engine, graph: bytes, lane_costs: LaneCosts, lanes: int
 ) -> tuple[LayoutStats, Prediction]:
     """The cheapest shape of a batched graph that fits memory, measured at its own size. Raises
     ``ModelTooLarge`` when none fits."""
-    limits = forecast.limits
-    layout = _measured_layout(engine, graph, forecast.sizes(lanes), limits)
+    limits = lane_costs.limits
+    layout = _measured_layout(engine, graph, lane_costs.sizes(lanes), limits)
     # A shape that is longer than was predicted, by its last rows, is looked at in its real size.
     longer = [
         replace(p.args, logrows=k)
@@ -176,7 +176,7 @@ def choose_shape(
     ]
     layout += _measured_layout(engine, graph, longer, limits)
     held = [p for p in layout if minimal_logrows(p) <= p.args.logrows]
-    ranked = sorted(((p, forecast.costs.predict(p)) for p in held), key=forecast.rank)
+    ranked = sorted(((p, lane_costs.costs.predict(p)) for p in held), key=lane_costs.rank)
     fitting = [found for found in ranked if found[1].peak_bytes <= limits.memory_bytes]
     if not fitting:
         raise too_many(ranked, limits)

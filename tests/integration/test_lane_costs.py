@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from circuits.batching.forecast import DRAFT_LANES, Forecast, choose_shape, growths
+from circuits.batching.lane_costs import DRAFT_LANES, LaneCosts, choose_layout, growths
 from circuits.batching.vectorize import vectorize
 from circuits.cost.model import CostModel
 from circuits.engine.ezkl_engine import EzklEngine
@@ -29,9 +29,9 @@ def integers(model: bytes) -> bytes:
     return bind_context(lower(rewrite(model).onnx, bits, {"x": (-1.0, 1.0)}).onnx, 1)
 
 
-def forecast_of(engine: EzklEngine, graph: bytes) -> Forecast:
+def lane_costs_of(engine: EzklEngine, graph: bytes) -> LaneCosts:
     graphs = {n: vectorize(graph, n) for n in DRAFT_LANES}
-    return Forecast(
+    return LaneCosts(
         growths=growths(engine, graphs, ARGS, BITS, LIMITS),
         costs=CostModel.bundled(),
         target=Target.SPEED,
@@ -42,11 +42,11 @@ def forecast_of(engine: EzklEngine, graph: bytes) -> Forecast:
 @pytest.mark.parametrize("model", [linear(), wide(32)], ids=["linear", "wide"])
 def test_a_few_lanes_predict_the_cost_of_many(engine: EzklEngine, model: bytes) -> None:
     graph = integers(model)
-    seen = forecast_of(engine, graph)
+    seen = lane_costs_of(engine, graph)
     for lanes in (8, 32):
         predicted = seen.at(lanes)
         assert predicted is not None
-        _, chosen = choose_shape(engine, vectorize(graph, lanes), seen, lanes)
+        _, chosen = choose_layout(engine, vectorize(graph, lanes), seen, lanes)
         assert chosen.prove_s == pytest.approx(predicted.prove_s, rel=0.05)
 
 
@@ -56,7 +56,7 @@ def test_lanes_that_do_not_fit_memory_are_predicted_and_refused(engine: EzklEngi
     bundled = CostModel.bundled()
     costly = tuple(10_000 * c for c in bundled.coefficients["peak_bytes"])
     costs = replace(bundled, coefficients=bundled.coefficients | {"peak_bytes": costly})
-    seen = replace(forecast_of(engine, graph), costs=costs)
+    seen = replace(lane_costs_of(engine, graph), costs=costs)
     assert seen.at(8) is None
     with pytest.raises(ModelTooLarge):
-        choose_shape(engine, vectorize(graph, 8), seen, 8)
+        choose_layout(engine, vectorize(graph, 8), seen, 8)
