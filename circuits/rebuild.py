@@ -40,7 +40,7 @@ from circuits.lower.graphs import FloatGraph, LoweredGraph
 from circuits.lower.thresholds import bits_between_thresholds
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import bound_float, float_graph, lay_out
-from circuits.plan.variants import integer_args
+from circuits.plan.lowered_candidates import integer_args
 from circuits.srs.files import SrsFolder
 from circuits.srs.verify_part import extract
 

@@ -30,7 +30,7 @@ from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import Effort
 from circuits.plan.layouts import Layouts
-from circuits.plan.variants import Candidate
+from circuits.plan.lowered_candidates import Candidate
 from circuits.srs.files import Policy, SrsFolder
 from prover.jobs.circuit_registry import machine_costs
 

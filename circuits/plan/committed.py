@@ -12,7 +12,7 @@ from circuits.format.commitments import columns
 from circuits.format.profile import Profile
 from circuits.lower.committed.choosing.candidates import LEAST_LOGROWS, committed_graphs
 from circuits.lower.graphs import LoweredGraph
-from circuits.plan.variants import Rejected, Task, Variant, integer_args, judged
+from circuits.plan.lowered_candidates import LoweredCandidate, Rejected, Task, integer_args, judged
 
 #: No number is decomposed; the engine wants digits all the same.
 _BASE, _LEGS = 4, 2
@@ -20,7 +20,7 @@ _BASE, _LEGS = 4, 2
 _LEAST_COMMITTED = 2
 
 
-def committed(task: Task) -> Iterator[Variant | Rejected]:
+def committed(task: Task) -> Iterator[LoweredCandidate | Rejected]:
     """Circuits with committed hints that keep the tolerance."""
     task.say("committed hints")
     shown, weights = task.profile.visibility.shows_input, task.profile.weights

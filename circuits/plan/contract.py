@@ -17,7 +17,7 @@ from circuits.engine.port import Limits
 from circuits.evm.contract import predicted_size
 from circuits.evm.solc import Solc
 from circuits.plan.effort import SrsOf
-from circuits.plan.variants import Candidate, ContractSize
+from circuits.plan.lowered_candidates import Candidate, ContractSize
 from circuits.srs.verify_part import extract
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from circuits.engine.port import CircuitFiles, Engine, Limits, set_up_files
 from circuits.errors import EngineError
-from circuits.plan.variants import Candidate, Measurement
+from circuits.plan.lowered_candidates import Candidate, Measurement
 
 
 class Effort(enum.StrEnum):

@@ -25,7 +25,7 @@ from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import count_integers, likely_shapes
 from circuits.plan.layouts import Layouts, at_smallest
-from circuits.plan.variants import base_args
+from circuits.plan.lowered_candidates import base_args
 
 #: Bits that a fixed-point circuit at scale 7 decomposes: products rescaled, and not rescaled.
 _FIXED_POINT = ((1, 28), (10, 56))

@@ -23,12 +23,12 @@ from circuits.format.hidden import Hidden
 from circuits.format.profile import Profile
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.graphs import bound_float
-from circuits.plan.variants import (
+from circuits.plan.lowered_candidates import (
     BOUND_SAMPLES,
     WIDE_LEGS,
+    LoweredCandidate,
     Rejected,
     Task,
-    Variant,
     base_args,
 )
 
@@ -42,7 +42,7 @@ _QUICK = 8
 _MEASURE_CELLS = 8_000_000
 
 
-def fixed_point(task: Task) -> Iterator[Variant | Rejected]:
+def fixed_point(task: Task) -> Iterator[LoweredCandidate | Rejected]:
     """For each multiplier, the lowest scale that is exact enough, and what was tried on the way.
 
     A bit of scale halves the error, so each measurement says how many bits to go up or down.
@@ -64,19 +64,19 @@ def fixed_point(task: Task) -> Iterator[Variant | Rejected]:
             task.say(label)
             result = _try_fixed_point(task, label, args)
             yield result
-            tried[scale] = isinstance(result, Variant)
+            tried[scale] = isinstance(result, LoweredCandidate)
             scale = _next_scale(scale, result, tried, task.profile)
 
 
 def _next_scale(
-    scale: int, result: Variant | Rejected, tried: dict[int, bool], profile: Profile
+    scale: int, result: LoweredCandidate | Rejected, tried: dict[int, bool], profile: Profile
 ) -> int:
     """Where the lowest scale that is exact enough may lie; one already tried ends the search."""
     if result.measured is None:
         return scale
     error = max(result.measured.max_error, 1e-9)
     bits = math.log2(error / max(profile.max_error, 1e-9))
-    if isinstance(result, Variant):
+    if isinstance(result, LoweredCandidate):
         lower = max(SCALES[0], scale - max(1, math.floor(-bits)))
         failed = [s for s, good in tried.items() if not good]
         return max([lower, *(s + 1 for s in failed)]) if bits < -_HALF_BIT else scale
@@ -85,7 +85,7 @@ def _next_scale(
     return min([higher, *good])
 
 
-def _try_fixed_point(task: Task, label: str, args: RunArgs) -> Variant | Rejected:
+def _try_fixed_point(task: Task, label: str, args: RunArgs) -> LoweredCandidate | Rejected:
     try:
         lowered, layout = _bounded(task, label, args)
     except EngineError as error:
@@ -100,7 +100,7 @@ def _try_fixed_point(task: Task, label: str, args: RunArgs) -> Variant | Rejecte
     if isinstance(bounds, str):
         return Rejected(label=label, reason=bounds, measured=measured)
     bits, lookups = bounds
-    return Variant.of(
+    return LoweredCandidate.of(
         replace(lowered, bound_bits=bits, lookup_range=lookups),
         args=args,
         proven=False,

@@ -21,7 +21,7 @@ from circuits.errors import EngineError
 from circuits.format.profile import Target
 from circuits.lower.graphs import LoweredGraph
 from circuits.plan.graphs import integer_graphs
-from circuits.plan.variants import Rejected, Task, Variant, integer_args, judged
+from circuits.plan.lowered_candidates import LoweredCandidate, Rejected, Task, integer_args, judged
 
 #: Each sample's outputs.
 Answers = list[list[NDArray[Any]]]
@@ -34,7 +34,7 @@ _MEASURE_CELLS, _QUICK = 8_000_000, 8
 _SLOWER = 1.1
 
 
-def integers(task: Task) -> Iterator[Variant | Rejected]:
+def integers(task: Task) -> Iterator[LoweredCandidate | Rejected]:
     """The integer road: every choice of bits and form that keeps the tolerance."""
     task.say("choosing bits for each layer")
     made = task.engine.sandbox.run(task.limits, integer_graphs, task.graph, task.lowering)
@@ -48,10 +48,12 @@ def integers(task: Task) -> Iterator[Variant | Rejected]:
     yield from _finer(task, tried)
 
 
-def _finer(task: Task, tried: Sequence[Variant | Rejected]) -> Iterator[Variant | Rejected]:
+def _finer(
+    task: Task, tried: Sequence[LoweredCandidate | Rejected]
+) -> Iterator[LoweredCandidate | Rejected]:
     """More bits, where those that did for the samples planned on do not for the held-out ones."""
     for bits in _MORE_BITS:
-        if not tried or any(isinstance(t, Variant) or t.measured is None for t in tried):
+        if not tried or any(isinstance(t, LoweredCandidate) or t.measured is None for t in tried):
             return
         task.say(f"{bits} more bits for each layer")
         wanted = replace(task.lowering, finer=bits)
@@ -62,11 +64,11 @@ def _finer(task: Task, tried: Sequence[Variant | Rejected]) -> Iterator[Variant 
         yield from tried
 
 
-def _all_judged(task: Task, made: Sequence[LoweredGraph]) -> list[Variant | Rejected]:
+def _all_judged(task: Task, made: Sequence[LoweredGraph]) -> list[LoweredCandidate | Rejected]:
     """How exact graphs are, in their order: without those that are clearly slower than an exact one
     before them, as far as it is speed that counts."""
     witnessed: dict[bytes, Answers] = {}
-    tried: list[Variant | Rejected] = []
+    tried: list[LoweredCandidate | Rejected] = []
     fastest = math.inf
     weighs = task.profile.target is Target.SPEED and not task.lowering.salt
     for graph in made:
@@ -75,12 +77,14 @@ def _all_judged(task: Task, made: Sequence[LoweredGraph]) -> list[Variant | Reje
             continue
         found = _judged(task, graph, witnessed)
         tried.append(found)
-        if isinstance(found, Variant):
+        if isinstance(found, LoweredCandidate):
             fastest = min(fastest, graph.estimated_s)
     return tried
 
 
-def _judged(task: Task, graph: LoweredGraph, witnessed: dict[bytes, Answers]) -> Variant | Rejected:
+def _judged(
+    task: Task, graph: LoweredGraph, witnessed: dict[bytes, Answers]
+) -> LoweredCandidate | Rejected:
     """How exact a graph is. ``witnessed`` holds the engine's answers by our own: forms of one graph
     give the same, so that one of them is enough to run."""
     answers: Answers = graph.answers

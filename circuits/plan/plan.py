@@ -12,7 +12,7 @@ from circuits.format.digests import canonical_json
 from circuits.format.manifest import Accuracy
 from circuits.format.profile import Profile, Target
 from circuits.plan.effort import Effort
-from circuits.plan.variants import Candidate, Rejected
+from circuits.plan.lowered_candidates import Candidate, Rejected
 
 _RUNNERS_UP = 20
 

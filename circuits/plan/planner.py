@@ -27,9 +27,15 @@ from circuits.plan.effort import Effort, SrsOf, time_shape, worth_timing
 from circuits.plan.fixed_point import fixed_point
 from circuits.plan.graphs import labels_of, likely_shapes, thresholds
 from circuits.plan.integers import integers
+from circuits.plan.lowered_candidates import (
+    Candidate,
+    LoweredCandidate,
+    Measurement,
+    Rejected,
+    Task,
+)
 from circuits.plan.plan import Plan
 from circuits.plan.refusals import no_plan, too_large, too_large_for_chains
-from circuits.plan.variants import Candidate, Measurement, Rejected, Task, Variant
 from circuits.rewrite.pipeline import TOLERANCE
 
 #: How many times as much as the cheapest candidate one may cost that hides what tables hold, and
@@ -166,12 +172,12 @@ class _Search:
         self.ranked: list[Candidate] = []
         self.rejected: list[Rejected] = []
 
-    def add_all(self, task: Task, road: Iterable[Variant | Rejected]) -> None:
+    def add_all(self, task: Task, road: Iterable[LoweredCandidate | Rejected]) -> None:
         """All that a way from the model to field elements leads to."""
         for found in road:
             self.add(task, found)
 
-    def add(self, task: Task, found: Variant | Rejected) -> None:
+    def add(self, task: Task, found: LoweredCandidate | Rejected) -> None:
         if isinstance(found, Rejected):
             self.rejected.append(found)
             return
@@ -213,7 +219,7 @@ class _Search:
         return bool(least) and min(least) >= best
 
 
-def _shapeless(found: Variant) -> str:
+def _shapeless(found: LoweredCandidate) -> str:
     """Why the engine has no shape for a variant: numbers too wide, or tables too long."""
     wide = f"its numbers need {found.bound_bits} bits"
     if found.lookup_range is not None:
@@ -357,7 +363,7 @@ def _compares(graph: FloatGraph) -> bool:
 
 
 def _near_thresholds(
-    task: Task, graph: FloatGraph, variant: Variant
+    task: Task, graph: FloatGraph, variant: LoweredCandidate
 ) -> tuple[dict[str, Any], bytes] | None:
     if not _compares(graph):
         return None

@@ -12,7 +12,7 @@ from circuits.errors import ModelTooLarge, NoPlan
 from circuits.evm.contract import MAX_CONTRACT_BYTES
 from circuits.evm.errors import ContractTooLarge
 from circuits.format.profile import Profile
-from circuits.plan.variants import Candidate, ContractSize, Rejected
+from circuits.plan.lowered_candidates import Candidate, ContractSize, Rejected
 
 _REASONS = 8
 

@@ -18,7 +18,7 @@ from circuits.errors import NoPlan
 from circuits.format.profile import Profile
 from circuits.lower.graphs import LoweringTask
 from circuits.plan.estimate import Estimate, estimate
-from circuits.plan.variants import base_args
+from circuits.plan.lowered_candidates import base_args
 from circuits.rewrite import rewrite
 from tests.cases.rewriting import graph
 

@@ -133,7 +133,7 @@ def test_when_every_contract_is_too_large_the_smallest_is_told(
     free = builder.plan(tiny.linear(), samples(), profile).to_json()
     smallest = free["choice"]["contract_bytes"]
 
-    monkeypatch.setattr("circuits.plan.variants.MAX_CONTRACT_BYTES", smallest - 1000)
+    monkeypatch.setattr("circuits.plan.lowered_candidates.MAX_CONTRACT_BYTES", smallest - 1000)
     with pytest.raises(ContractTooLarge) as caught:
         builder.plan(tiny.linear(), samples(), profile)
     assert caught.value.code == "contract_too_large"
@@ -150,7 +150,7 @@ def test_what_comes_first_loses_where_its_contract_is_too_large(
     builder, profile = replace(builder, solc=None), EVM
     free = builder.plan(tiny.linear(), samples(), profile).to_json()
     limit = int(free["choice"]["contract_bytes"] * 1.1)
-    monkeypatch.setattr("circuits.plan.variants.MAX_CONTRACT_BYTES", limit)
+    monkeypatch.setattr("circuits.plan.lowered_candidates.MAX_CONTRACT_BYTES", limit)
     monkeypatch.setattr(
         "circuits.plan.planner._rank", lambda ranked, _: (-ranked.predicted.proof_bytes,)
     )

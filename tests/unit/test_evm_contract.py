@@ -10,7 +10,7 @@ import pytest
 from circuits.evm.contract import MAX_CONTRACT_BYTES
 from circuits.evm.errors import SolcFailed, SolcMissing
 from circuits.evm.solc import Solc
-from circuits.plan.variants import ContractSize
+from circuits.plan.lowered_candidates import ContractSize
 
 
 def program(path: Path, text: str) -> Path:

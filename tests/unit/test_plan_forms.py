@@ -10,8 +10,8 @@ import pytest
 from circuits.format.profile import Target
 from circuits.lower import BitWidths, lower
 from circuits.plan import integers
+from circuits.plan.lowered_candidates import LoweredCandidate, Rejected
 from circuits.plan.lowering_options import weigh_forms, within_factor
-from circuits.plan.variants import Rejected, Variant
 from tests.cases.integers import BOUND, graph
 
 BITS = BitWidths(input=5, weights=(6,))
@@ -33,7 +33,7 @@ def test_what_is_clearly_slower_than_an_exact_graph_is_not_judged(
     def judged(_: object, graph: SimpleNamespace, __: object) -> Any:
         asked.append(graph.label)
         exact = graph.label != "inexact"
-        return object.__new__(Variant) if exact else Rejected(label=graph.label, reason="")
+        return object.__new__(LoweredCandidate) if exact else Rejected(label=graph.label, reason="")
 
     monkeypatch.setattr(integers, "_judged", judged)
     made: Any = [
@@ -46,7 +46,7 @@ def test_what_is_clearly_slower_than_an_exact_graph_is_not_judged(
         return SimpleNamespace(profile=SimpleNamespace(target=target), lowering=lowering)
 
     found = integers._all_judged(task(Target.SPEED), made)
-    assert [isinstance(f, Variant) for f in found] == [False, True, True, False]
+    assert [isinstance(f, LoweredCandidate) for f in found] == [False, True, True, False]
     assert asked == ["inexact", "exact", "near"]
     for other in (task(Target.EVM), task(Target.SPEED, salt=True)):
         asked.clear()

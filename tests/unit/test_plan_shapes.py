@@ -16,7 +16,7 @@ from circuits.errors import EngineError
 from circuits.format.profile import Profile
 from circuits.plan.effort import BUDGETS, Effort, worth_timing
 from circuits.plan.layouts import COLUMNS, LEGS, Layouts, minimal_logrows
-from circuits.plan.variants import integer_args
+from circuits.plan.lowered_candidates import integer_args
 
 _PROFILE = Profile()
 _COSTS = CostModel.bundled()

@@ -6,8 +6,8 @@ import pytest
 
 from circuits.calibration.accuracy import Measured
 from circuits.format.profile import Profile
+from circuits.plan.lowered_candidates import Rejected
 from circuits.plan.refusals import no_plan
-from circuits.plan.variants import Rejected
 
 
 @pytest.mark.parametrize(

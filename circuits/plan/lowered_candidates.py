@@ -33,7 +33,7 @@ BOUND_SAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant(LoweredGraph):
+class LoweredCandidate(LoweredGraph):
     """A lowered graph with the engine's settings, and how exact it is.
 
     ``proven``: whether its bounds hold for *every* accepted input (interval arithmetic) or were
@@ -46,7 +46,7 @@ class Variant(LoweredGraph):
     samples: tuple[list[Felts], ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, graph: LoweredGraph, **judged: Any) -> Variant:
+    def of(cls, graph: LoweredGraph, **judged: Any) -> LoweredCandidate:
         """A graph that was judged."""
         return cls(**vars(graph) | judged)
 
@@ -101,7 +101,7 @@ class Candidate:
     ``contract``: for the target ``evm``, the size of its verifier contract, or of its like.
     """
 
-    variant: Variant
+    variant: LoweredCandidate
     layout: LayoutStats
     predicted: Prediction
     timed: Measurement | None = None
@@ -193,7 +193,7 @@ def judged(
     answers: Sequence[Sequence[NDArray[Any]]],
     *,
     proven: bool,
-) -> Variant | Rejected:
+) -> LoweredCandidate | Rejected:
     """A graph held to the model by its answers for the first held-out samples."""
     measured = compare(task.reference["held_out"][: len(answers)], answers, decisive=task.decisive)
     if not measured.meets(task.profile):
@@ -201,7 +201,7 @@ def judged(
     corners = corner_samples(graph.inputs) if graph.holds_corners else []
     tried = [*corners, *task.samples.held_out[:BOUND_SAMPLES]]
     samples = tuple(task.encode(graph.inputs, s) for s in tried)
-    return Variant.of(graph, args=args, proven=proven, measured=measured, samples=samples)
+    return LoweredCandidate.of(graph, args=args, proven=proven, measured=measured, samples=samples)
 
 
 def base_args(
