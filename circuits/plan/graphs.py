@@ -31,7 +31,12 @@ from circuits.lower import (
 from circuits.lower.committed.choosing.candidates import ARGUMENT, committed_quanta
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.lower.thresholds import near_graph, near_thresholds
-from circuits.plan.lowering_options import estimate, shapes, weigh_forms, within_factor
+from circuits.plan.lowering_options import (
+    estimate,
+    estimate_options,
+    typical_layouts,
+    within_factor,
+)
 from circuits.rewrite import bind_context, rewrite
 from circuits.rewrite.hidden_values import (
     Bound,
@@ -105,7 +110,7 @@ def likely_shapes(graph: FloatGraph, task: LoweringTask) -> list[LayoutStats]:
         variant = lower(graph.plain, TYPICAL, task.accepted, write=False)
     except CannotLower:
         return []
-    return shapes(variant)
+    return typical_layouts(variant)
 
 
 def count_integers(graph: FloatGraph, task: LoweringTask) -> Count | None:
@@ -155,7 +160,7 @@ def _forms(graph: FloatGraph, task: LoweringTask, choice: BitWidths) -> list[Gra
     def make(tables: bool) -> GraphVariant:
         return lower(graph.plain, choice, task.accepted, tables=tables)
 
-    candidates = weigh_forms(make)
+    candidates = estimate_options(make)
     chosen = within_factor(candidates)
     if task.salt:
         # Salt hides what tables hold, and not what decompositions do: one form without them.

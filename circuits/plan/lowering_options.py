@@ -19,7 +19,7 @@ _TABLE_BITS = 20
 #: Digits of these many bits stand for all that the engine will be asked to lay out.
 _LEGS = (2, 3, 4, 6)
 #: A form estimated so much more expensive than the cheapest is not measured.
-_HOPELESS = 1.4
+_DOMINATED = 1.4
 #: What the engine checks by table in every circuit with decompositions: digits, and signs.
 _SIGNS = (-1, 1)
 
@@ -27,10 +27,10 @@ _SIGNS = (-1, 1)
 def within_factor(estimated: Iterable[tuple[float, _T]]) -> list[_T]:
     """What is estimated near the cheapest, the cheapest first."""
     by_cost = sorted(estimated, key=lambda entry: entry[0])
-    return [found for seconds, found in by_cost if seconds <= by_cost[0][0] * _HOPELESS]
+    return [found for seconds, found in by_cost if seconds <= by_cost[0][0] * _DOMINATED]
 
 
-def weigh_forms(make: Callable[[bool], GraphVariant]) -> list[tuple[float, GraphVariant]]:
+def estimate_options(make: Callable[[bool], GraphVariant]) -> list[tuple[float, GraphVariant]]:
     """The model without tables for ReLUs and comparisons and, where they are short, with them, each
     with its cost by ``estimate``; ``make`` lowers it."""
     forms = [make(False)]
@@ -42,10 +42,12 @@ def weigh_forms(make: Callable[[bool], GraphVariant]) -> list[tuple[float, Graph
 def estimate(variant: GraphVariant) -> float:
     """Seconds of proving in the best shape, by the counts of its layers alone."""
     costs = CostModel.bundled()
-    return min((costs.predict(shape).prove_s for shape in shapes(variant)), default=math.inf)
+    return min(
+        (costs.predict(shape).prove_s for shape in typical_layouts(variant)), default=math.inf
+    )
 
 
-def shapes(variant: GraphVariant) -> list[LayoutStats]:
+def typical_layouts(variant: GraphVariant) -> list[LayoutStats]:
     """Typical shapes of a graph, by the counts of its layers alone."""
     found = (_shape(variant, legs, columns) for legs in _LEGS for columns in COLUMNS)
     return [shape for shape in found if shape is not None]

@@ -11,7 +11,7 @@ from circuits.format.profile import Target
 from circuits.lower import BitWidths, lower
 from circuits.plan import integers
 from circuits.plan.lowered_candidates import LoweredCandidate, Rejected
-from circuits.plan.lowering_options import weigh_forms, within_factor
+from circuits.plan.lowering_options import estimate_options, within_factor
 from tests.cases.integers import BOUND, graph
 
 BITS = BitWidths(input=5, weights=(6,))
@@ -21,7 +21,7 @@ DENSE = graph("y = MatMul(x, w)", "float[1, 400] x", {"w": [400, 300]})
 
 def test_forms_that_cannot_pay_are_not_priced() -> None:
     assert within_factor([(1.5, "costly"), (1.3, "near"), (1.0, "least")]) == ["least", "near"]
-    (alone,) = weigh_forms(lambda tables: lower(DENSE, BITS, BOUND, tables=tables))
+    (alone,) = estimate_options(lambda tables: lower(DENSE, BITS, BOUND, tables=tables))
     assert not alone[1].tables
 
 
