@@ -314,7 +314,7 @@ def spent(results: Results) -> str:
         return ""
     shown = [f"{s} {duration(sum(v))} ({counted(len(v), 'sample')})" for s, v in seconds.items()]
     total = duration(sum(map(sum, seconds.values())))
-    lines = [f"The samples took {total} in all: {', '.join(shown)}.", *_harness(results)]
+    lines = [f"The samples took {total} in total: {', '.join(shown)}.", *_harness(results)]
     return "## The run itself\n\n" + "\n".join(f"* {line}" for line in lines)
 
 

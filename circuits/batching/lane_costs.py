@@ -1,7 +1,7 @@
-"""What a circuit of many lanes will cost, from those of two numbers of lanes.
+"""Predicts what a circuit of many lanes costs, from layouts with two and with four lanes.
 
-Every count of a layout grows by the same amount with each lane (from two on: at one lane products
-are laid out otherwise), so two pricings tell all others.
+From two lanes on, every count of a layout grows by the same amount with each lane, so two measured
+layouts determine all others. (With one lane, products are laid out differently.)
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class LayerCosts:
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
     """Assignments of a model in EZKL's ``fixed_point``, in ``integers``, and with ``committed``
-    hints, in all and but for the last layer by layer; None where there is no such form
+    hints: the total, and for the first two also layer by layer; None where there is no such form
     (``integer_unsupported`` says why). By formula, with typical bits: ``zkml plan`` chooses them.
     """
 

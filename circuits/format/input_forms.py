@@ -295,7 +295,7 @@ def read_header(cells: Sequence[str], signature: Signature) -> Header:
     shown = ", ".join(every[:_SHOWN]) + (", …" if len(every) > _SHOWN else "")
     raise InputNames(
         f"the header does not fit the model: {what}",
-        advice=f"The columns are {shown} ({len(every)} in all), and optionally id.",
+        advice=f"The columns are {shown} ({len(every)} in total), and optionally id.",
         missing=missing[:_SHOWN],
         got=[name[:80] for name in own[:_SHOWN]],
     )

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXACT = ".exact"
-#: Bytes of one whole number: little-endian, two's complement.
+#: Bytes of one integer: little-endian, two's complement.
 _BYTES = 32
 #: Stand-ins are counted from here on: no weight is as large, and float32 still has each of them.
 _FIRST, _LAST = (1 << 23) + 1, 1 << 24
-#: Up to here float64 holds every whole number.
+#: Up to here float64 holds every integer.
 _DOUBLE = 1 << 53
 
 

@@ -108,7 +108,7 @@ def parsed(data: bytes, scale: int = 0) -> Graph:
 
 
 def exact_type(largest: int) -> Any:
-    """The fastest number type that holds every whole number up to ``largest``."""
+    """The fastest number type that holds every integer up to ``largest``."""
     if largest < 1 << 53:
         return np.float64
     return np.int64 if largest < 1 << 62 else object

@@ -1,4 +1,4 @@
-"""The integer road: we quantise, layer by layer; the engine proves integers at scale 0.
+"""Lowering to integers: we quantise, layer by layer; the engine proves integers at scale 0.
 
 ``lower`` turns a rewritten float graph into a graph of integers, ``bounds`` proves how large its
 values can get, ``bits`` chooses how many bits each layer needs. ``committed`` writes circuits whose

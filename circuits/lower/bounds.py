@@ -106,7 +106,7 @@ class Intervals:
 
 
 def widened(value: float) -> int:
-    """A whole number safely above a computed bound."""
+    """An integer safely above a computed bound."""
     if not math.isfinite(value):
         raise ValueError("its values outgrow the engine's integers")
     return math.ceil(max(value, 0.0) * (1 + 2**-30)) + 1

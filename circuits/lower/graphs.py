@@ -20,8 +20,8 @@ from circuits.format.tensors import ContextEncoding, InputEncoding, OutputEncodi
 class FloatGraph:
     """A model after the float passes, for the engine's own fixed point.
 
-    ``onnx`` has the context input bound; ``plain`` has not (the integer road starts there).
-    ``reference`` is the model whose answers count (``Rewritten.reference``).
+    ``onnx`` has the context input bound; ``plain`` has not (lowering to integers starts there).
+    ``reference`` is the model whose outputs are the correct ones (``Rewritten.reference``).
     """
 
     onnx: bytes

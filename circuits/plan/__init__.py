@@ -1,9 +1,10 @@
-"""The planner: which circuit for a model, found by layouts candidates instead of by defaults.
+"""The planner chooses a circuit for a model: it lays out many candidates and compares them.
 
-``samples`` (calibration data), ``reference`` (onnxruntime), ``accuracy`` (how far a circuit is
-from it), ``committed``, ``integers`` and ``fixed_point`` (the roads to ``lowered_candidates``: graphs with
-number formats that are exact enough, made in children by ``graphs``), ``layouts`` (bases, legs,
-columns, rows for one of them), ``cost`` (time and memory of each), ``effort`` (timing for real),
-``planner`` (the choice, and why); beside them ``estimate``, ``calibrate`` (the cost model, fitted
-to a machine) and ``picture``.
+* ``committed``, ``integers`` and ``fixed_point``: the three lowering paths. Each yields
+  ``lowered_candidates``, graphs whose number formats are exact enough; ``graphs`` makes them in
+  child processes.
+* ``layouts``: bases, legs, columns and rows for one graph.
+* ``effort``: how many candidates are set up and proved to measure their time.
+* ``planner``: the choice and its reasons.
+* ``estimate`` (before any work), ``calibrate`` (fits the cost model to a machine), ``picture``.
 """

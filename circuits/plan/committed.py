@@ -1,4 +1,4 @@
-"""The road to circuits with committed hints: a size and an arithmetic at once."""
+"""The lowering path to committed hints, which chooses size and number formats together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much work the planner puts in, and timing candidates for real."""
+"""How much work the planner puts in, and proving candidates to measure their time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from circuits.plan.lowered_candidates import Candidate, Measurement
 
 
 class Effort(enum.StrEnum):
-    """What a choice rests on."""
+    """What a choice is based on."""
 
     FAST = "fast"  # the cost model alone
     BALANCED = "balanced"  # the best few, timed, while that is cheap
@@ -24,7 +24,7 @@ class Effort(enum.StrEnum):
 #: Makes the SRS of a size available: ``srs(logrows) -> path``.
 SrsOf = Callable[[int], Path]
 
-#: (candidates at most, predicted cost over the best's at most, seconds in all at most)
+#: (candidates at most, predicted cost over the best's at most, seconds in total at most)
 BUDGETS: dict[Effort, tuple[int, float, float]] = {
     Effort.FAST: (0, 0.0, 0.0),
     Effort.BALANCED: (2, 1.2, 2.5),

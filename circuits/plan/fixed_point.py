@@ -1,4 +1,4 @@
-"""The road of EZKL's own fixed point: the float graph and a scale.
+"""The lowering path of EZKL's own fixed point: the float graph and a scale.
 
 Low scales make small numbers, so few legs and little work; the accuracy that the profile asks for
 decides how low one can go. With a high ``scale_rebase_multiplier`` products are never rescaled (46

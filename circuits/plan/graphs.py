@@ -88,8 +88,9 @@ def integer_graphs(
 ) -> list[LoweredGraph] | str:
     """Graphs of integers that keep the tolerance on the planning samples, cheapest bits first.
 
-    Without tables for ReLUs and comparisons and with them, as may pay. Where an operator is no map
-    of integers the answer is the reason: the model then takes the other road.
+    Each is made without tables for ReLUs and comparisons, and with them where that may be cheaper.
+    If an operator does not map integers to integers, the reason is returned instead, and the
+    planner takes the fixed-point path.
     """
     try:
         choices = choose_bits(graph.plain, task.plan, task.accepted, task.max_error, task.agreement)

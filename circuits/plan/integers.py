@@ -1,9 +1,9 @@
-"""The integer road, the main one: graphs of integers for the engine at scale 0.
+"""The lowering path to integers, the main one: graphs of integers for the engine at scale 0.
 
 We quantise input and weights ourselves (``circuits.lower``). Nothing is rescaled, the circuit's
-answers are known without running the engine, and interval arithmetic proves how large its numbers
-get. Functions that are no maps of integers are looked up in tables; there the engine's own
-witnesses say how exact a graph is.
+outputs are known without running the engine, and interval arithmetic proves how large its numbers
+get. Functions that do not map integers to integers are looked up in tables; for these the engine's
+witnesses show how exact a graph is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SLOWER = 1.1
 
 
 def integers(task: Task) -> Iterator[LoweredCandidate | Rejected]:
-    """The integer road: every choice of bits and form that keeps the tolerance."""
+    """Every choice of bits and options that keeps the tolerance."""
     task.say("choosing bits for each layer")
     made = task.engine.sandbox.run(task.limits, integer_graphs, task.graph, task.lowering)
     if isinstance(made, str):

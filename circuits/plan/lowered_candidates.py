@@ -1,6 +1,6 @@
-"""What the planner weighs: variants, graphs with number formats that are exact enough, in shapes.
+"""What the planner compares: lowered candidates, whose number formats are exact enough, in layouts.
 
-Three roads lead here, ``committed``, ``integers`` and ``fixed_point``.
+Three lowering paths make them: ``committed``, ``integers`` and ``fixed_point``.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What all roads need to know."""
+    """What every lowering path needs to know."""
 
     engine: EzklEngine
     limits: Limits

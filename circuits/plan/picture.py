@@ -83,8 +83,8 @@ def draw_layers(costs: CostReport, path: Path) -> None:
     """Draws what each of the most expensive layers costs, in the graph's order: in fixed point, and
     below it in integers. Raises ``PlotsMissing``."""
     plt = _pyplot()
-    dearest = sorted(costs.layers, key=lambda c: -c.fixed_point)[:_BARS]
-    layers = [c for c in costs.layers if c in dearest and (c.fixed_point or c.integers)]
+    costliest = sorted(costs.layers, key=lambda c: -c.fixed_point)[:_BARS]
+    layers = [c for c in costs.layers if c in costliest and (c.fixed_point or c.integers)]
     figure, axes = plt.subplots(figsize=(8, 1.6 + 0.4 * len(layers)), layout="constrained")
     rows = np.arange(len(layers))
     for at, label, color, cells in (

@@ -165,16 +165,16 @@ def _secret_first(found: list[Candidate], target: Target) -> list[Candidate]:
 
 
 class _Search:
-    """What has been found so far: variants in their shapes, and what was given up."""
+    """What has been found so far: candidates in their layouts, and what was rejected."""
 
     def __init__(self, costs: CostModel, target: Target) -> None:
         self.costs, self.target = costs, target
         self.ranked: list[Candidate] = []
         self.rejected: list[Rejected] = []
 
-    def add_all(self, task: Task, road: Iterable[LoweredCandidate | Rejected]) -> None:
-        """All that a way from the model to field elements leads to."""
-        for found in road:
+    def add_all(self, task: Task, path: Iterable[LoweredCandidate | Rejected]) -> None:
+        """Adds every candidate of one lowering path."""
+        for found in path:
             self.add(task, found)
 
     def add(self, task: Task, found: LoweredCandidate | Rejected) -> None:

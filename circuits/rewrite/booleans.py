@@ -1,7 +1,7 @@
-"""Answers that the engine counts in the wrong unit.
+"""Booleans and indices to which the engine gives the wrong scale.
 
-It gives ``Equal`` the scale of what is compared, so that a one among floats is worth 2^-scale; and
-an index that was computed from floats keeps their scale, so that it points beyond the end.
+It gives the result of ``Equal`` the scale of its operands, so that true among floats is worth
+2^-scale. An index that was computed from floats keeps their scale and points beyond the end.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from circuits.rewrite.edit import (
     shape_of,
 )
 
-#: Take an answer for what it is, in whatever unit it comes.
-_UNIT_BLIND = frozenset({"Not", "And", "Or", "Xor"})
-#: Give integers at scale 0 whatever they are given.
+#: Operators that read a boolean correctly at any scale.
+_ANY_SCALE = frozenset({"Not", "And", "Or", "Xor"})
+#: Operators whose results have scale 0, whatever the scale of their operands.
 _WHOLE = frozenset({"ArgMax", "ArgMin", "Sign", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 _CARRY = frozenset(
     {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Gather", "Slice", "Flatten"}
@@ -33,30 +33,30 @@ _CARRY = frozenset(
 
 
 def _equal(node: ir.Node, build: Builder) -> ir.Value | None:
-    """Twice negated, an answer counts in ones."""
+    """Two negations give the result the scale of integers."""
     uses = list(node.outputs[0].uses())
-    if uses and all(_unit_blind(use.node, use.idx) for use in uses):
+    if uses and all(_any_scale(use.node, use.idx) for use in uses):
         return None
-    answer = build.op("Equal", *node.inputs)
-    return build.op("Not", build.op("Not", answer))
+    equal = build.op("Equal", *node.inputs)
+    return build.op("Not", build.op("Not", equal))
 
 
-def _unit_blind(node: ir.Node, place: int) -> bool:
-    return node.op_type in _UNIT_BLIND or (node.op_type == "Where" and place == 0)
+def _any_scale(node: ir.Node, operand: int) -> bool:
+    return node.op_type in _ANY_SCALE or (node.op_type == "Where" and operand == 0)
 
 
 def _indexed(node: ir.Node, build: Builder) -> ir.Value | None:
-    """Finds each computed index among the places that there are: its place is a whole number."""
+    """Compares each computed index with all possible ones; ArgMax then gives an integer."""
     at = 0 if node.op_type == "OneHot" else 1
     where = node.inputs[at]
     if (
         where is None
         or constant(where) is not None
         or not has_shape(where)
-        or counts_in_ones(where)
+        or has_scale_zero(where)
     ):
         return None
-    depth = _places(node)
+    depth = _extent(node)
     if depth is None:
         return None
     last = build.op("Unsqueeze", where, build.const(ints([len(shape_of(where))])))
@@ -69,8 +69,8 @@ def _indexed(node: ir.Node, build: Builder) -> ir.Value | None:
     return build.op(node.op_type, *inputs, **{k: attr(node, k) for k in node.attributes})
 
 
-def _places(node: ir.Node) -> int | None:
-    """How many places an index may name."""
+def _extent(node: ir.Node) -> int | None:
+    """The number of valid indices."""
     if node.op_type == "OneHot":
         depth = constant(input_at(node, 1))
         return None if depth is None else int(depth.reshape(-1)[0])
@@ -78,8 +78,8 @@ def _places(node: ir.Node) -> int | None:
     return shape_of(data)[attr(node, "axis", 0)] if data is not None and has_shape(data) else None
 
 
-def counts_in_ones(value: ir.Value | None) -> bool:
-    """Whether the engine holds a value at scale 0: an integer input, or what is made of such."""
+def has_scale_zero(value: ir.Value | None) -> bool:
+    """Whether the engine gives a value scale 0: an integer input, or one computed from those."""
     if value is None:
         return False
     node = value.producer()
@@ -89,8 +89,8 @@ def counts_in_ones(value: ir.Value | None) -> bool:
         return True
     if node.op_type == "Cast":
         source = node.inputs[0]
-        return counts_in_ones(source) or (source is not None and source.dtype == DataType.BOOL)
-    return node.op_type in _CARRY and all(counts_in_ones(v) for v in node.inputs if v is not None)
+        return has_scale_zero(source) or (source is not None and source.dtype == DataType.BOOL)
+    return node.op_type in _CARRY and all(has_scale_zero(v) for v in node.inputs if v is not None)
 
 
 RESCALE_BOOLEANS = expanding(

@@ -1,7 +1,7 @@
-"""Places that stand where a mask is one, and are anything elsewhere, as the places that they are.
+"""Indices behind a mask whose lookups are multiplied by the same mask: the first mask is redundant.
 
-Radius neighbours are written so: the targets of all rows, looked up at each row's place where it is
-near and at -1 where it is not, times whether it is near.
+Exporters write radius neighbours so. They look up the target of each row at its index where the row
+is near, and at -1 elsewhere, and multiply the result by whether the row is near.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _cast(node: ir.Node, build: Builder) -> ir.Value | None:
 
 
 def _quotient(node: ir.Node, build: Builder, toward_zero: bool) -> ir.Value | None:
-    """a / c, rounded: (|a| + 1/2) / c lies clear of every whole number by 1/(2c)."""
+    """a / c, rounded: (|a| + 1/2) / c differs from every integer by at least 1/(2c)."""
     left, divisor = node.inputs[0], constant(input_at(node, 1))
     assert left is not None
     if (

@@ -1,8 +1,8 @@
-"""What a model adds up of the elements that TopK chooses, as a sum over all of them.
+"""Replaces a sum over the elements that TopK chooses by a masked sum over all elements.
 
-Of its k nearest neighbours a model mostly takes a mean: of targets, of votes, of distances. Their
-order means nothing to it then, nor does any index: it is the sum over all elements of those that
-are among the first k. Which these are, a network of comparators says: it finds the k-th of all.
+A nearest-neighbour model mostly takes a mean of targets, votes or distances of its k nearest rows.
+Such a mean needs neither their order nor their indices, only which elements are among the first k.
+A network of comparators finds the k-th element, and comparisons with it give the mask.
 """
 
 from __future__ import annotations

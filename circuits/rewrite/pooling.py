@@ -1,4 +1,4 @@
-"""Pooling windows that reach over the border, or whose elements are apart, laid side by side.
+"""Pooling with pads, ceil_mode or dilations, as Gather before a plain pool.
 
 EZKL pads with zeros and then pools: a maximum over negative values comes out as 0, and an average
 divides by the whole window.

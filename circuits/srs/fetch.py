@@ -14,7 +14,7 @@ from circuits.format.digests import PREFIX
 from circuits.srs.ceremony import SHA256, SOURCE_URL
 from circuits.srs.files import SrsFile, SrsFolder, file_size
 
-#: Called with (bytes so far, bytes in all).
+#: Called with (bytes so far, bytes in total).
 OnProgress = Callable[[int, int], None]
 
 

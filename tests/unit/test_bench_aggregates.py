@@ -114,14 +114,14 @@ def test_the_report_has_these_aggregates(summary: RunSummary) -> None:
 def test_the_report_has_the_harness_cost_and_the_spread(
     tmp_path: Path,
 ) -> None:
-    """A sample of 1.5 s in all, of processes that took 1.4 s."""
+    """A sample of 1.5 s in total, of processes that took 1.4 s."""
     times = [1.0, 1.1, 1.2]
     rows = [
         row("models", "a", "ours", Step.PROVE, {"prove_s": t, "total_s": 1.4}, i)
         for i, t in enumerate(times)
     ]
     text = tables.spent(through_a_file(rows, tmp_path))
-    assert "The samples took 4 s in all: models 4 s (3 samples)" in text
+    assert "The samples took 4 s in total: models 4 s (3 samples)" in text
     assert "the harness took 100 ms (median of 3 samples)" in text
     assert "± 4.5% apart" in text  # quartiles 1.05 and 1.15 about 1.1
 
@@ -216,4 +216,4 @@ def test_the_sweep_ends_where_memory_is_predicted_to(tmp_path: Path) -> None:
     text = report.write(results, tmp_path).read_text()
     assert "| 64 | 2 × 32 | 200 ms | 4 s | 20× |" in text
     assert (tmp_path / "plots" / "lanes.png").exists()
-    assert "The samples took 10 s in all: batch 10 s (7 samples)." in text
+    assert "The samples took 10 s in total: batch 10 s (7 samples)." in text

@@ -87,7 +87,7 @@ def _possible(node: ir.Node, known: dict[ir.Value, Possible]) -> Possible | None
 
 
 def _leaves(node: ir.Node) -> frozenset[float] | None:
-    """What a single tree answers, if each of its leaves has one whole number."""
+    """The outputs of a single tree, if each of its leaves has one integer."""
     modes, ends = attr(node, "nodes_modes", []), attr(node, "target_nodeids", [])
     leaves = [n for n, mode in zip(attr(node, "nodes_nodeids", []), modes, strict=False)
               if mode in ("LEAF", b"LEAF")]  # fmt: skip
