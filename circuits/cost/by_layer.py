@@ -14,7 +14,7 @@ from onnx import ModelProto
 
 from circuits.calibration.samples import default_ranges
 from circuits.cost.fixed_point import cells_by_node
-from circuits.cost.integers import TYPICAL, cost_by_layer, typical_legs
+from circuits.cost.integers import TYPICAL, typical_legs
 from circuits.cost.layers import CostReport, LayerCosts
 from circuits.lower import CannotLower, GraphVariant, lower
 from circuits.lower.committed.choosing.candidates import committed_cells
@@ -68,9 +68,12 @@ def _integers(graph: ir.Graph, variant: GraphVariant, origins: Origins) -> dict[
     """Cells of an integer graph, by layer of the float ``graph`` that was lowered."""
     made = {n.name: [v.name for v in n.outputs if v.name] for n in graph}
     found: dict[str, int] = {}
-    for cost in cost_by_layer(variant, typical_legs(variant)):
-        layer = origins.of(cost.op, cost.layer, *made.get(cost.layer, ()))
-        found[layer] = found.get(layer, 0) + cost.assignments
+    legs = typical_legs(variant)
+    for node in variant.nodes:
+        if cells := node.cells + node.cells_per_leg * legs:
+            name, op = node.source
+            layer = origins.of(op, name, *made.get(name, ()))
+            found[layer] = found.get(layer, 0) + cells
     return found
 
 

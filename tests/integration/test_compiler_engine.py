@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from circuits.cost.integers import cost_by_layer
+from circuits.cost.integers import cells_of
 from circuits.cost.layers import cost_report
 from circuits.engine.ezkl_engine import EzklEngine
 from circuits.engine.port import Limits, RunArgs
@@ -134,9 +134,7 @@ def test_the_engine_computes_the_rewritten_graph(engine: EzklEngine, name: str) 
         *["softmax", "sigmoid and tanh inside", "attention"],
     ],
 )
-def test_costs_by_layer_add_up_to_what_the_engine_counts(
-    engine: EzklEngine, name: str, form: str
-) -> None:
+def test_costs_add_up_to_what_the_engine_counts(engine: EzklEngine, name: str, form: str) -> None:
     variant = lower(
         (MODELS | TABLED)[name], BitWidths(input=5, weights=(5,)), BOUND, tables=FORMS[form]
     )
@@ -144,10 +142,7 @@ def test_costs_by_layer_add_up_to_what_the_engine_counts(
     args = replace(args_of(variant), decomp_legs=4, ignore_range_check_inputs_outputs=True)
     (layout,) = engine.measure_layout(variant.onnx, [args], LIMITS)
     assert not isinstance(layout, EngineError)
-    costs = cost_by_layer(variant, legs=4)
-    borders = sum(int(np.prod(shape)) for shape in layout.instance_shapes)
-    ours = sum(c.assignments for c in costs) + borders
-    assert ours == pytest.approx(layout.assignments, rel=0.1)
+    assert cells_of(variant, legs=4) == pytest.approx(layout.assignments, rel=0.1)
 
 
 def test_a_models_costs_are_listed_by_layer(engine: EzklEngine, tmp_path: Path) -> None:
