@@ -36,6 +36,7 @@ def rows(tmp_path: Path, *more: str) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_rows_that_cannot_be_proved_are_named_and_the_rest_proved(
     tmp_path: Path, model: Path, srs_cache: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_rows_that_cannot_be_proved_are_named_and_the_rest_proved(
     assert (checked.code, checked.json["verified"]) == (0, 6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("content", "code"),
     [
@@ -76,6 +78,7 @@ def test_a_file_without_a_usable_row_ends_with_its_line_and_exit_code_1(
     assert (line["line"], line["problem"]["code"]) == (1, code)
 
 
+@pytest.mark.long
 def test_rows_that_the_deadline_left_are_counted_and_the_exit_code_is_1(
     tmp_path: Path, model: Path, srs_cache: Path
 ) -> None:
@@ -86,6 +89,7 @@ def test_rows_that_the_deadline_left_are_counted_and_the_exit_code_is_1(
     assert "more, in results.jsonl" not in done.err
 
 
+@pytest.mark.long
 def test_a_killed_batch_resumes_and_proves_nothing_twice(
     tmp_path: Path, model: Path, srs_cache: Path
 ) -> None:

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 # --- homes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_home_that_cannot_be_made_is_named(workspace: Workspace) -> None:
     env = {
         "ZKML_HOME": str(workspace.model / "home"),
@@ -105,6 +106,7 @@ def test_a_damaged_bundle_is_a_no_and_a_missing_one_is_a_mistake(workspace: Work
         assert (done.code, done.problem["code"]) == (USAGE, "file_unreadable")
 
 
+@pytest.mark.long
 def test_inspect_reads_models_and_bundles(workspace: Workspace) -> None:
     model = workspace.zkml("inspect", workspace.model, "--json")
     assert (model.code, model.json["ok"]) == (YES, True)
@@ -128,6 +130,7 @@ def test_inspect_reads_models_and_bundles(workspace: Workspace) -> None:
 # --- plan, srs, doctor -------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_plan_has_its_choice_and_reasons(workspace: Workspace) -> None:
     done = workspace.zkml("plan", workspace.model, "--json")
     plan = done.json["plan"]
@@ -138,6 +141,7 @@ def test_a_plan_has_its_choice_and_reasons(workspace: Workspace) -> None:
     assert workspace.zkml("plan", workspace.model).code == YES
 
 
+@pytest.mark.long
 def test_srs_files_are_made_listed_and_judged(workspace: Workspace, tmp_path: Path) -> None:
     folder = {"ZKML_SRS_DIR": str(tmp_path / "srs")}
     made = workspace.zkml("srs", "generate", "4", "--json", **folder)
@@ -175,31 +179,10 @@ def test_the_doctor_checks_everything(workspace: Workspace) -> None:
 # --- usage -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["nonsense"],
-        ["prove", "a.onnx", "b.json"],
-        ["prove", "a.onnx", "b.json", "-o", "c", "--visibility", "nobody"],
-        ["prove", "a.onnx", "b.json", "-o", "c", "--tolerance", "-1"],
-        ["prove", "no.onnx", "no.json", "-o", "c.zkml"],
-        ["verify"],
-        ["srs", "generate", "27"],
-        ["srs"],
-        ["up", "--port", "99999"],
-    ],
-    ids=" ".join,
-)
-def test_a_command_line_without_sense_exits_with_2(tmp_path: Path, args: list[str]) -> None:
-    done = zkml(tmp_path / "home", *args)
-    assert done.code == USAGE
-    assert "error: " in done.err
-
-
-def test_usage_is_told_to_programs_as_json(tmp_path: Path) -> None:
-    for args in (["prove", "--json"], ["srs", "generate", "27", "--json"], ["nonsense", "--json"]):
-        done = zkml(tmp_path / "home", *args)
-        assert (done.code, done.problem["code"]) == (USAGE, "usage")
+def test_a_command_line_without_sense_exits_with_2(tmp_path: Path) -> None:
+    """tests/unit/test_usage.py has more of them."""
+    done = zkml(tmp_path / "home", "nonsense", "--json")
+    assert (done.code, done.problem["code"]) == (USAGE, "usage")
 
 
 def test_a_setting_that_cannot_be_used_is_named(workspace: Workspace) -> None:

@@ -117,6 +117,7 @@ def test_an_input_that_does_not_fit_is_refused(workspace: Workspace, text: str, 
     assert not out.exists()
 
 
+@pytest.mark.long
 def test_an_input_beyond_the_calibrated_range_is_refused_before_proving(
     workspace: Workspace,
 ) -> None:
@@ -140,11 +141,19 @@ def _with_external_data(folder: Path) -> bytes:
 @pytest.mark.parametrize(
     ("make", "code", "says"),
     [
-        (lambda _: b"\x89HDF" * 100, "model_not_onnx", ""),
-        (_with_external_data, "model_external_data", "'w'"),
+        pytest.param(
+            lambda _: b"\x89HDF" * 100, "model_not_onnx", "", marks=pytest.mark.long, id="keras"
+        ),
+        pytest.param(
+            _with_external_data,
+            "model_external_data",
+            "'w'",
+            marks=pytest.mark.long,
+            id="external data",
+        ),
         (lambda _: tiny.non_zero(), "model_unsupported_operator", "the_node"),
     ],
-    ids=["keras", "external data", "operator"],
+    ids=[None, None, "operator"],
 )
 def test_a_model_that_cannot_be_proved_is_named(
     workspace: Workspace, make: object, code: str, says: str
@@ -172,6 +181,7 @@ def test_a_tolerance_that_nothing_meets_names_the_best(workspace: Workspace) -> 
     assert done.problem["context"]["best"]["max_error"] > 0
 
 
+@pytest.mark.long
 def test_output_that_cannot_be_written_is_known_before_the_work(workspace: Workspace) -> None:
     for out in (
         workspace.folder,
@@ -199,6 +209,7 @@ def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace) -> None:
     assert list(out.parent.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")
 def test_a_full_file_system_is_named(workspace: Workspace, tmp_path: Path) -> None:
     full = tmp_path / "full"
@@ -258,6 +269,7 @@ def test_a_disk_that_fills_up_under_a_job_is_named(workspace: Workspace, tmp_pat
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_before_the_work_is_reported_too(workspace: Workspace, tmp_path: Path) -> None:
     home = tmp_path / "home"
     done = prove_until(home.exists, home, workspace.model, workspace.input, tmp_path / "x")
@@ -266,6 +278,7 @@ def test_ctrl_c_before_the_work_is_reported_too(workspace: Workspace, tmp_path: 
     assert scratch(home) == []
 
 
+@pytest.mark.long
 def test_without_a_ceremony_there_is_no_proof_if_the_operator_says_so(workspace: Workspace) -> None:
     done = workspace.prove(
         workspace.model,

@@ -174,6 +174,7 @@ def test_a_killed_worker_is_replaced_and_its_job_continues(running: Up, client: 
     )
 
 
+@pytest.mark.long
 def test_a_job_outlives_a_queue_that_forgets(running: Up, client: Client) -> None:
     blocking, child = caught_proving(running, client)
     waiting = client.create_proof(
@@ -208,6 +209,7 @@ def test_jobs_survive_a_restart_of_everything(home: Path) -> None:
         assert client.wait(job.id, timeout_s=300).state == "succeeded"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM]
 )
@@ -229,6 +231,7 @@ def test_it_ends_in_order_in_the_middle_of_a_proof(home: Path, number: signal.Si
         socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=2)
 
 
+@pytest.mark.long
 def test_nothing_outlives_a_service_that_is_killed(home: Path) -> None:
     with up(home, **FAST) as running, Client(running.url, timeout_s=300) as client:
         job, child = caught_proving(running, client)
@@ -247,6 +250,7 @@ def test_a_home_has_one_service_at_a_time(service: Up) -> None:
     assert service.process.poll() is None
 
 
+@pytest.mark.long
 def test_a_port_that_is_taken_is_named(service: Up, tmp_path: Path) -> None:
     """Another service answers there: it must not be taken for the new one."""
     port = service.url.rpartition(":")[2]
@@ -257,6 +261,7 @@ def test_a_port_that_is_taken_is_named(service: Up, tmp_path: Path) -> None:
     assert (third.code, third.problem["code"]) == (2, "address_unusable")
 
 
+@pytest.mark.long
 def test_told_to_stop_while_it_starts_it_stops(tmp_path: Path) -> None:
     home = tmp_path / "home"
     process = psutil.Popen([ZKML, "up", "--port", "0"], env=environment(home), stdout=-3, stderr=-3)

@@ -24,6 +24,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_prove_there_and_verify_here(
     service: Up, client: Client, model: Path, tmp_path: Path
 ) -> None:

@@ -211,6 +211,7 @@ def test_an_altered_bundle_gives_a_failed_check(client: Client, digits: str) -> 
         assert any(check.status == "fail" for check in answer.checks)
 
 
+@pytest.mark.long
 def test_the_api_responds_while_a_proof_is_made(client: Client, service: Up, digits: str) -> None:
     """Seconds, not milliseconds: how fast it is is measured elsewhere; that it answers is not."""
     jobs = [client.create_proof(circuit=digits, inputs=IMAGE).id for _ in range(3)]

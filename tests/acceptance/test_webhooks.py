@@ -42,6 +42,7 @@ def prove(client: Client) -> str:
     return client.create_proof(model=model, inputs={"x": [[0.5, 0.25, -0.5, 0.0]]}).id
 
 
+@pytest.mark.long
 def test_what_happened_is_told_whatever_was_killed_meanwhile(
     running: Up, receiver: Receiver
 ) -> None:
@@ -81,6 +82,7 @@ def test_what_happened_is_told_whatever_was_killed_meanwhile(
         assert told == {first, second}
 
 
+@pytest.mark.long
 def test_doctor_names_an_endpoint_that_was_disabled(running: Up, receiver: Receiver) -> None:
     with httpx.Client(base_url=running.url, timeout=30) as http:
         receiver.status = 410

@@ -26,6 +26,7 @@ WORKERS, LOAD = 2, 6
 STARVED = 3
 
 
+@pytest.mark.long
 def test_workers_outlive_a_redis_that_is_killed_again_and_again(tmp_path: Path) -> None:
     server = RedisServer.start(tmp_path / "redis")
     deployment = Deployment(tmp_path, server.url)

@@ -235,7 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("ZKML_CHAOS_EXAMPLES", examples(10, 100))),
+    max_examples=int(os.environ.get("ZKML_CHAOS_EXAMPLES", examples(5, 100))),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -46,7 +46,14 @@ def test_a_vector_is_judged_as_its_verdict_says(
     assert names(report) == verdict["failures"]
 
 
-@pytest.mark.parametrize("name", [n for n, v in VECTORS.items() if not v.failures])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long) if name.startswith("named") else name
+        for name, vector in VECTORS.items()
+        if not vector.failures
+    ],
+)
 def test_the_specification_gives_the_challenges(name: str) -> None:
     """docs/receipt.md, section 5, followed without the prover's own code."""
     vector, made = VECTORS[name], read(name)

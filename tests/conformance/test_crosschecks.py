@@ -240,6 +240,7 @@ def _payload(bundle: Bundle) -> bytes:
     return Receipt.from_bytes(bundle.receipt).payload
 
 
+@pytest.mark.long
 def test_the_key_is_rebuilt_from_the_model(
     judge: Judge, engine: EzklEngine, tmp_path: Path
 ) -> None:

@@ -64,10 +64,14 @@ SHOWN = (
 
 
 def cases(*every: Case) -> list[Any]:
-    """Conservative circuits only add checks: they are for the long run."""
-    conservative = Soundness.CONSERVATIVE
-    long = pytest.mark.long
-    return [pytest.param(c, marks=long) if c.soundness is conservative else c for c in every]
+    """Conservative circuits only add checks, and a hash is another form of a hidden input: they are
+    for the long run."""
+    return [
+        pytest.param(case, marks=pytest.mark.long)
+        if case.soundness is Soundness.CONSERVATIVE or case.visibility is Visibility.HASHED_INPUT
+        else case
+        for case in every
+    ]
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def test_no_hidden_input_lies_outside_its_range(
 CHOSEN = [n << 2 * SCALE for n in (20, 40, 60)]
 
 
-@pytest.mark.parametrize("case", HIDDEN_INPUTS[:2], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", cases(*HIDDEN_INPUTS[:2]), ids=lambda c: c.name)
 def test_an_output_is_not_to_be_chosen(case: Case, attacked: Callable[[Case], Attacked]) -> None:
     x = preimage(case.seed, CHOSEN)
     assert attacked(case).refused_by(x) in (["engine"], ["proof"], ["proof", "residues"])
@@ -220,6 +224,7 @@ def flagged(kind: str) -> bytes:
     return bound_inputs(model.SerializeToString(), bounds, by_table=False)
 
 
+@pytest.mark.long
 def test_a_bool_is_0_or_1_although_the_engine_checks_another_cell(
     engine: EzklEngine, srs: Path, tmp_path: Path
 ) -> None:

@@ -111,7 +111,8 @@ def detail(report: Report) -> str:
 
 @pytest.mark.parametrize(
     "kind",
-    ["integers", "tables", pytest.param("fixed-point", marks=pytest.mark.long)],  # k = 15
+    ["integers"]
+    + [pytest.param(kind, marks=pytest.mark.long) for kind in ("tables", "fixed-point")],
 )
 def test_an_honest_circuit_is_rebuilt_to_the_byte(
     kind: str, bench: Bench, honest: dict[str, Bundle]
@@ -214,7 +215,10 @@ def test_the_manifest_of_an_integer_circuit_is_rebuilt_too(
     assert names(bench.judge(bundle, model)) == ["rebuild"]
 
 
-@pytest.mark.parametrize("visibility", [Visibility.PRIVATE_INPUT, Visibility.HASHED_INPUT])
+@pytest.mark.parametrize(
+    "visibility",
+    [Visibility.PRIVATE_INPUT, pytest.param(Visibility.HASHED_INPUT, marks=pytest.mark.long)],
+)
 def test_no_stored_data_contains_a_private_input(visibility: Visibility, bench: Bench) -> None:
     """Bundle, job row, artifacts: searched for the values and for their field elements."""
     values = np.array([[0.7431, -0.2917, 0.5233, -0.6619]], dtype=np.float32)

@@ -185,6 +185,7 @@ def test_a_job_that_turns_out_to_need_more_asks_for_it_at_its_next_claim(store: 
     assert take(store, job) is not None
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_build_waits_for_the_memory_that_it_is_predicted_to_need(
     tmp_path: Path, srs_cache: Path, monkeypatch: pytest.MonkeyPatch

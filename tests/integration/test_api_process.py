@@ -134,6 +134,7 @@ def test_the_api_never_loads_the_engine_or_the_compiler(tmp_path: Path) -> None:
     assert {"ezkl", "onnx", "onnxruntime", "onnx_ir", "onnxscript"}.isdisjoint(found["roots"])
 
 
+@pytest.mark.long
 def test_an_accepted_job_is_announced_on_the_queue(tmp_path: Path) -> None:
     with RedisServer.start(tmp_path / "redis") as server:
         env = {"ZKML_REDIS_URL": server.url}
@@ -148,6 +149,7 @@ def test_an_accepted_job_is_announced_on_the_queue(tmp_path: Path) -> None:
     assert job.id in json.loads(message)["headers"]["argsrepr"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "silent",
     [
@@ -170,6 +172,7 @@ def test_a_job_is_accepted_while_the_queue_is_away(tmp_path: Path, silent: bool)
     assert b"job_not_announced" in (tmp_path / "api.log").read_bytes()
 
 
+@pytest.mark.long
 def test_while_the_database_is_away_nobody_gets_in(tmp_path: Path) -> None:
     """Keys are looked up there: neither a key that is good nor one that was seen a moment ago opens
     anything, and streams end. Once it is back the service is, without anybody's help."""

@@ -66,6 +66,7 @@ def proved(app: App, folder: Path, wish: OnInexact) -> Batch:
     return app.store.batch(batch.id)
 
 
+@pytest.mark.long
 def test_a_wrong_output_is_counted_in_its_row(app: App, tmp_path: Path) -> None:
     batch = proved(app, tmp_path, OnInexact.REPORT)
     assert (batch.done, batch.inexact) == (4, 1)

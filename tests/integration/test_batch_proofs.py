@@ -167,7 +167,11 @@ def test_the_batch_is_one_bundle_with_each_proof_once(
         (Profile(visibility=Visibility.HASHED_INPUT), False),
         pytest.param(Profile(visibility=Visibility.COMMITTED_INPUT), False, marks=pytest.mark.long),
         pytest.param(Profile(argument=Argument.COMMITTED), True, marks=pytest.mark.long),
-        (Profile(argument=Argument.COMMITTED, visibility=Visibility.PRIVATE_INPUT), True),
+        pytest.param(
+            Profile(argument=Argument.COMMITTED, visibility=Visibility.PRIVATE_INPUT),
+            True,
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["private", "conservative", "hashed", "named", "committed", "committed-private"],
 )
@@ -279,6 +283,7 @@ def test_what_is_not_proved_by_the_deadline_is_canceled(app: App, tmp_path: Path
     assert ended.counts == {ItemState.EXPIRED: 5}
 
 
+@pytest.mark.long
 def test_a_row_far_outside_does_not_make_the_others_coarse(app: App, tmp_path: Path) -> None:
     """Neither by its own range, nor by a circuit that was once built for such values."""
     values = [*VALUES[:3].tolist(), [[1e6, 0.0, 0.0, 0.0]]]

@@ -25,6 +25,7 @@ def test_every_operator_of_the_tables_is_listed() -> None:
     assert [p["name"] for p in describe()["passes"]] == [p.name for p in PASSES]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_capabilities_list_reference_strings_limits_and_keys(
     tmp_path: Path, srs_cache: Path

@@ -104,6 +104,7 @@ def test_jobs_that_wait_share_a_proof_and_each_has_its_own_bundle(app: App) -> N
     assert [p for p in private.rglob("*") if p.is_file()] == []
 
 
+@pytest.mark.long
 def test_a_private_input_stays_private_in_a_shared_proof(app: App) -> None:
     profile = Profile(visibility=Visibility.PRIVATE_INPUT)
     for _ in range(2):  # the first round builds the circuits
@@ -136,6 +137,7 @@ def test_some_jobs_always_have_a_proof_of_their_own(
     app.store.request_cancel(job.id)
 
 
+@pytest.mark.long
 def test_a_model_that_cannot_batch_is_reported_once_and_proved_alone(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,11 +109,8 @@ MODELS: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["perceptron with its class"]
-    + [pytest.param(n, marks=pytest.mark.long) for n in ("support vectors", "nearest of 150 rows")],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", MODELS)
 def test_labels_are_proved_with_committed_hints(app: App, name: str) -> None:
     """With a private input, whose models have such circuits wherever they can: the label and the
     scores are onnxruntime's."""
@@ -138,6 +135,7 @@ def test_labels_are_proved_with_committed_hints(app: App, name: str) -> None:
     assert app.verify(app.bundle(done), None)["ok"]
 
 
+@pytest.mark.long
 def test_a_model_of_more_inputs_than_a_proof_has_tensors_is_proved(app: App) -> None:
     """One tensor of hints has all of them."""
     made = parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>

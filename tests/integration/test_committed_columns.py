@@ -39,7 +39,10 @@ def of_columns(circuit: Circuits, visibility: Visibility) -> Committed:
     return circuit(visibility, Weights.SEALED, scaled(), sizes=SIZES)
 
 
-@pytest.mark.parametrize("visibility", [Visibility.PUBLIC, Visibility.PRIVATE_INPUT])
+@pytest.mark.parametrize(
+    "visibility",
+    [pytest.param(Visibility.PUBLIC, marks=pytest.mark.long), Visibility.PRIVATE_INPUT],
+)
 def test_columns_of_all_sizes_are_proved_and_rebuilt(
     circuit: Circuits, visibility: Visibility
 ) -> None:
@@ -53,7 +56,11 @@ def test_columns_of_all_sizes_are_proved_and_rebuilt(
     made.assert_rebuilt(scaled())
 
 
-@pytest.mark.parametrize("bend", ["q0 0", "lo0 0", "q3 0", "lo3.1 0", "borrowed digit"])
+@pytest.mark.parametrize(
+    "bend",
+    ["q0 0", "borrowed digit"]
+    + [pytest.param(bend, marks=pytest.mark.long) for bend in ("lo0 0", "q3 0", "lo3.1 0")],
+)
 def test_a_column_that_is_counted_otherwise_is_refused(
     circuit: Circuits, tmp_path: Path, bend: str
 ) -> None:

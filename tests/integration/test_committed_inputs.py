@@ -124,6 +124,7 @@ def test_an_owner_knows_the_name_without_a_proof(named: Committed, honest: Proof
     assert input_identity(point, part, [(X.size, SCALE)]) == name_of(named, honest)
 
 
+@pytest.mark.long
 def test_proofs_of_one_identity_share_no_other_point(named: Committed, honest: ProofResult) -> None:
     claim, logrows = claim_of(named), named.built.manifest.srs.logrows
     second = named.honest(X, contexts=[HERE])
@@ -164,7 +165,9 @@ def test_a_receipt_names_the_input_and_does_not_carry_it(
         ("input below the table", {"input-identity"}),
         ("difference of a lower degree", {"input-identity"}),
         pytest.param("place of one's own", {"input-identity"}, marks=pytest.mark.long),
-        ("added after its place", {"challenges", "input-identity"}),
+        pytest.param(
+            "added after its place", {"challenges", "input-identity"}, marks=pytest.mark.long
+        ),
         pytest.param("challenges", {"challenges", "input-identity"}, marks=pytest.mark.long),
         pytest.param("result", {"residues"}, marks=pytest.mark.long),
         pytest.param("pasted", {"proof", "challenges", "input-identity"}, marks=pytest.mark.long),
@@ -193,6 +196,7 @@ def test_an_identity_of_weights_names_no_input(
     assert {*other.failures(proof, X, HERE)} == refused_by
 
 
+@pytest.mark.long
 def test_an_identity_of_an_input_names_no_weights(other: Committed) -> None:
     proof = other.honest(X, contexts=[HERE])
     assert proof.input_identity is not None
@@ -278,6 +282,7 @@ def test_lanes_are_refused(named: Committed) -> None:
         BatchedBuilder.lane_costs(builder, single)
 
 
+@pytest.mark.long
 def test_zeros_and_the_ends_of_the_range_have_identities(named: Committed) -> None:
     (encoding,) = named.built.manifest.inputs
     ends = np.full_like(X, encoding.lower)

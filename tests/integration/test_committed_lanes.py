@@ -124,7 +124,7 @@ def test_another_implementation_of_the_specification_proves_too(
     [
         pytest.param("quotient of the last lane", "residues", marks=pytest.mark.long),
         pytest.param("border of the last lane", "residues", marks=pytest.mark.long),
-        ("result of the last lane", "residues"),
+        pytest.param("result of the last lane", "residues", marks=pytest.mark.long),
         ("results that cancel", "residues"),
         pytest.param("quotients that cancel", "residues", marks=pytest.mark.long),
         pytest.param("results swapped", "residues", marks=pytest.mark.long),
@@ -141,6 +141,7 @@ def test_cheating_in_one_lane_is_refused_in_every_lane(
         assert refused_by in failures(private, proof, lanes, lane)
 
 
+@pytest.mark.long
 def test_whole_lanes_swapped_are_refused_where_inputs_are_public(
     public: Committed, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_whole_lanes_swapped_are_refused_where_inputs_are_public(
         assert "input-instances" in failures(public, proof, lanes, lane)
 
 
+@pytest.mark.long
 def test_a_false_evaluation_of_another_lane_is_rejected(public: Committed, tmp_path: Path) -> None:
     proof, lanes = dishonest(public, tmp_path, "evaluation of another lane")
     for lane in range(LANES):
@@ -174,6 +176,7 @@ def test_cheating_in_one_lane_is_refused_where_weights_are_shown(
         assert refused_by in failures(shown, proof, lanes, lane)
 
 
+@pytest.mark.long
 def test_a_lane_is_its_own_inputs_and_contexts_only(public: Committed) -> None:
     proof = public.honest(*XS, contexts=CONTEXTS)
     lanes = listed(public, proof)

@@ -114,7 +114,14 @@ def test_decisions_are_proved_and_rebuilt(decided: Committed, tmp_path: Path) ->
     assert decided.failures(same, X, HERE) == []
 
 
-@pytest.mark.parametrize("bend", ["other decision", "q0 0", "lo0 0", "lo0.1 0", "borrowed digit"])
+@pytest.mark.parametrize(
+    "bend",
+    ["other decision", "q0 0"]
+    + [
+        pytest.param(bend, marks=pytest.mark.long)
+        for bend in ("lo0 0", "lo0.1 0", "borrowed digit")
+    ],
+)
 def test_another_decision_is_refused(decided: Committed, tmp_path: Path, bend: str) -> None:
     """One with all that follows from it, and a remainder below zero that makes up for it; a bit or
     a remainder alone; an input whose higher digit is one more and whose lower one is below zero."""

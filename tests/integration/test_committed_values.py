@@ -71,11 +71,18 @@ def attention() -> bytes:
         pytest.param(True, Weights.SEALED, 1, marks=pytest.mark.long),
         pytest.param(False, Weights.SHOWN, 1, marks=pytest.mark.long),
         pytest.param(False, Weights.PRIVATE, 1, marks=pytest.mark.long),
-        (True, Weights.PRIVATE, 2),
+        pytest.param(True, Weights.PRIVATE, 2, marks=pytest.mark.long),
         pytest.param(False, Weights.SEALED, 2, marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize(("name", "function"), [*((name, None) for name in EVERY), *TABLES])
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        pytest.param(name, None, marks=pytest.mark.long) if name == "recurrent" else (name, None)
+        for name in EVERY
+    ]
+    + TABLES,
+)
 def test_the_engine_agrees_with_the_integers(
     engine: EzklEngine, name: str, function: str | None, shown: bool, weights: Weights, lanes: int
 ) -> None:
@@ -126,6 +133,7 @@ def values(circuit: Circuits) -> Committed:
     return circuit(Visibility.PRIVATE_INPUT, model=attention())
 
 
+@pytest.mark.long
 def test_values_are_proved_and_rebuilt(values: Committed, tmp_path: Path) -> None:
     proof = values.honest(X, contexts=[HERE])
     assert values.failures(proof, X, HERE) == []

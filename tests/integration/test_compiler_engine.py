@@ -25,6 +25,7 @@ from circuits.rewrite.compare import run
 from tests.cases.integers import BOUND, MODELS, inputs_of
 from tests.cases.rewriting import CASES, graph, samples
 from tests.cases.tables import TABLED
+from tests.effort import sampled
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def args_of(variant: GraphVariant) -> RunArgs:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", [*MODELS, *TABLED])
+@pytest.mark.parametrize("name", sampled([*MODELS, *TABLED], 3))
 def test_the_interpreter_gives_the_engines_witness(
     engine: EzklEngine, name: str, form: str
 ) -> None:
@@ -82,7 +83,7 @@ def test_the_interpreter_gives_the_engines_witness(
     assert scales[0] in (0, variant.output_scales[0])
 
 
-@pytest.mark.parametrize("scale", [1, 6, 9])
+@pytest.mark.parametrize("scale", sampled([6, 1, 9], 3))
 @pytest.mark.parametrize("op", TABLES)
 def test_tables_equal_the_engines(engine: EzklEngine, op: str, scale: int) -> None:
     """Both compute in doubles, whose last bits only count in powers beyond 2^40."""
@@ -145,6 +146,7 @@ def test_costs_add_up_to_what_the_engine_counts(engine: EzklEngine, name: str, f
     assert cells_of(variant, legs=4) == pytest.approx(layout.assignments, rel=0.1)
 
 
+@pytest.mark.long
 def test_a_models_costs_are_listed_by_layer(engine: EzklEngine, tmp_path: Path) -> None:
     """Under the names that the user gave them."""
     costs = cost_report(engine.sandbox, MODELS["residual"], LIMITS)

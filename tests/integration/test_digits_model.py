@@ -52,6 +52,7 @@ def test_the_sample_is_a_held_out_image_which_the_model_gets_right(split: Split)
     assert logits_of(MODEL.read_bytes(), image).argmax() == split.test_labels[at]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_training_again_gives_a_model_of_the_same_accuracy(split: Split, tmp_path: Path) -> None:
     weights = train(split.train_images, split.train_labels)

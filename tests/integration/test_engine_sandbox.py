@@ -105,6 +105,7 @@ def test_what_only_computes_may_share_a_child_that_is_replaced_when_it_ends(own:
     until(lambda: is_gone(last))
 
 
+@pytest.mark.long
 def test_a_shared_child_that_others_have_filled_is_replaced(own: Sandbox) -> None:
     """What earlier calls left in its memory does not fail a call that has room alone."""
     with own.keeping(Limits(deadline_s=30, memory_bytes=1 << 30)) as kept:

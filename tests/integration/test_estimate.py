@@ -52,6 +52,7 @@ def test_the_formula_counts_about_what_the_engine_counts(engine: EzklEngine, nam
     assert count(written).cells == pytest.approx(layout.assignments, rel=0.5)
 
 
+@pytest.mark.long
 def test_an_infeasible_model_is_estimated_without_asking_the_engine(
     engine: EzklEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_a_plan_for_chains_says_how_large_its_contract_is(builder: Builder) -> N
     assert plan["choice"]["contract_compiled"] == (plan["choice"]["solc"] is not None)
 
 
+@pytest.mark.long
 def test_when_every_contract_is_too_large_the_smallest_is_told(
     builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,10 @@ def proved(app: App, model: bytes, values: list[list[float]]) -> Job:
 
 @pytest.mark.parametrize(
     "labels",
-    [{"classlabels_int64s": [0, 1, 2]}, {"classlabels_strings": ["setosa", "versicolor", "other"]}],
+    [
+        pytest.param({"classlabels_int64s": [0, 1, 2]}, marks=pytest.mark.long),
+        {"classlabels_strings": ["setosa", "versicolor", "other"]},
+    ],
     ids=["numbers", "text"],
 )
 def test_a_classifier_with_its_zipmap_proves_as_exported(
@@ -53,6 +56,7 @@ def test_a_classifier_with_its_zipmap_proves_as_exported(
     assert app.verify(app.bundle(done), None)["ok"]
 
 
+@pytest.mark.long
 def test_a_root_proves_on_what_it_has_an_answer_for(app: App) -> None:
     """Neither planned nor accepted below zero, where onnxruntime says NaN and the engine 0."""
     graph = helper.make_graph(

@@ -103,7 +103,7 @@ def forged(
     return accepted, outputs[0], outputs[1]
 
 
-@pytest.mark.parametrize("taken", [MATRIX, SINGLE])
+@pytest.mark.parametrize("taken", [MATRIX, pytest.param(SINGLE, marks=pytest.mark.long)])
 def test_without_freivalds_products_no_other_output_is_proved(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path, taken: str
 ) -> None:
@@ -111,7 +111,7 @@ def test_without_freivalds_products_no_other_output_is_proved(
     assert not accepted
 
 
-@pytest.mark.parametrize("taken", [MATRIX, SINGLE])
+@pytest.mark.parametrize("taken", [MATRIX, pytest.param(SINGLE, marks=pytest.mark.long)])
 def test_with_a_freivalds_product_the_engine_accepts_other_outputs(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path, taken: str
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_row_with_missing_values_is_proved_and_verified(app: App) -> None:
     assert published[1]["values"] == [False, True, False, True, False]
 
 
+@pytest.mark.long
 def test_a_text_that_the_model_does_not_know_is_proved_as_other(app: App) -> None:
     case = TEXT["one-hot-linear"]()
     job = proved(app, case.onnx, PERSON)
@@ -85,6 +86,7 @@ def test_a_text_that_the_model_does_not_know_is_proved_as_other(app: App) -> Non
     assert "categories" not in said["age"]
 
 
+@pytest.mark.long
 def test_a_private_mask_is_0_or_1_and_no_value_under_it_counts(
     app: App, engine: EzklEngine, tmp_path: Path
 ) -> None:

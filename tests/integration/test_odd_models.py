@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from prover.app import App
 from tests.cases import tiny
 from tests.cases.pipeline import outputs, proved
+from tests.effort import sampled
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +125,7 @@ ODD: dict[str, tuple[Callable[[], bytes], dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", sampled(ODD, 4))
 def test_models_of_every_kind_are_proved(app: App, name: str) -> None:
     make, inputs, expected = ODD[name]
     job = proved(app, make(), inputs)

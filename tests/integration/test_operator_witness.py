@@ -13,6 +13,7 @@ from circuits.frontend.operators import FAITHFUL
 from circuits.rewrite import rewrite
 from circuits.rewrite.compare import run
 from tests.cases.operators import Case, cases
+from tests.effort import sampled
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ ARGS = RunArgs(
 TOLERANCE = 0.01
 
 
-@pytest.mark.parametrize("operator", sorted(FAITHFUL))
+@pytest.mark.parametrize("operator", sampled(sorted(FAITHFUL), 3))
 def test_the_engine_computes_the_operator(sandbox: Sandbox, operator: str) -> None:
     ways = {name: case for name, case in CASES.items() if name.split(",")[0] == operator}
     assert ways, "no case tries this operator"
@@ -33,7 +34,7 @@ def test_the_engine_computes_the_operator(sandbox: Sandbox, operator: str) -> No
     assert not wrong
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if n.split(",")[0] not in FAITHFUL])
+@pytest.mark.parametrize("name", sampled((n for n in CASES if n.split(",")[0] not in FAITHFUL), 5))
 def test_what_the_engine_lacks_is_rewritten(sandbox: Sandbox, name: str) -> None:
     assert _gap(sandbox, CASES[name]) <= TOLERANCE
 

@@ -51,9 +51,8 @@ def test_each_visibility_proves_verifies_and_shows_only_what_it_should(
     assert inputs_kept(app) == []
 
 
-@pytest.mark.parametrize(
-    "weights", [pytest.param(Weights.SHOWN, marks=pytest.mark.long), Weights.PRIVATE]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("weights", [Weights.SHOWN, Weights.PRIVATE])
 def test_a_retrained_model_whose_weights_are_no_constants_needs_no_set_up(
     app: App, monkeypatch: pytest.MonkeyPatch, weights: Weights
 ) -> None:
@@ -80,6 +79,7 @@ def test_a_retrained_model_whose_weights_are_no_constants_needs_no_set_up(
         }
 
 
+@pytest.mark.long
 def test_receipts_of_several_models_name_one_input(app: App) -> None:
     """Under the salt of its owner; without it each proof has a new one."""
     profile = PROFILES[Visibility.COMMITTED_INPUT]

@@ -64,7 +64,9 @@ def plans(engine: EzklEngine, srs_cache: Path) -> Callable[[str], Plan]:
     )
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(
+    params=[pytest.param(n, marks=pytest.mark.long) if n == "softmax" else n for n in MODELS]
+)
 def plan(request: pytest.FixtureRequest, plans: Callable[[str], Plan]) -> Plan:
     return plans(request.param)
 
@@ -212,6 +214,7 @@ def test_a_committed_circuit_that_costs_less_is_planned_alone(
     assert plan.profile == profile
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("argument", [Argument.AUTO, Argument.PLAIN])
 def test_hidden_inputs_are_committed_to_wherever_that_serves(
     engine: EzklEngine, srs_cache: Path, argument: Argument
@@ -295,6 +298,7 @@ def test_a_root_of_small_numbers_takes_as_fine_a_scale_as_it_needs(
     assert plan.choice.args.input_scale > 14
 
 
+@pytest.mark.long
 def test_keys_and_proofs_of_calibration_circuits_are_as_long_as_predicted(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_salted_proofs_share_no_point_and_no_guess_matches(
         assert circuit.shared(first, guess) == []
 
 
+@pytest.mark.long
 def test_without_salt_a_guess_is_confirmed_and_the_receipt_says_so(
     engine: EzklEngine, srs_cache: Path, tmp_path: Path
 ) -> None:

@@ -111,7 +111,7 @@ def test_another_implementation_of_the_specification_proves_too(
         pytest.param(
             "constant after challenges", {"challenges", "identity"}, marks=pytest.mark.long
         ),
-        ("salt of the identity", {"identity"}),
+        pytest.param("salt of the identity", {"identity"}, marks=pytest.mark.long),
         ("forged quotient", {"identity"}),
         pytest.param("place of one's own", {"identity"}, marks=pytest.mark.long),
         pytest.param("quotient for its place", {"identity"}, marks=pytest.mark.long),
@@ -127,6 +127,7 @@ def test_bent_proofs_are_refused(
     assert {*private.failures(proof, X, HERE)} == refused_by
 
 
+@pytest.mark.long
 def test_proofs_of_one_identity_share_no_commitment(
     private: Committed, honest: ProofResult
 ) -> None:
@@ -185,6 +186,7 @@ def test_a_receipt_tells_little_of_the_weights(private: Committed, honest: Proof
     assert error.max_relative == manifest.profile.max_error
 
 
+@pytest.mark.long
 def test_a_key_is_an_architectures_and_an_identity_a_models(
     private: Committed, other: Committed, honest: ProofResult
 ) -> None:
@@ -311,6 +313,7 @@ def test_weights_of_several_columns(engine: EzklEngine, srs_cache: Path, tmp_pat
     assert engine.identity_fault(exchanged, proof.identity, parts[2], LIMITS) is not None
 
 
+@pytest.mark.long
 def test_a_rebuild_gives_the_architectures_key_and_says_so(
     private: Committed, other: Committed, honest: ProofResult
 ) -> None:

@@ -33,6 +33,7 @@ def folder(at: Path, model: bytes, values: list[list[float]]) -> Path:
     return at
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_errors_are_measured_on_the_given_input_and_all_over_the_accepted_range(
     prover: Prover, tmp_path: Path
@@ -46,6 +47,7 @@ def test_errors_are_measured_on_the_given_input_and_all_over_the_accepted_range(
     assert 0 < row.drawn.relative < 0.02
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_output_beside_a_discontinuity_counts_as_wrong_though_its_proof_is_valid(
     prover: Prover, tmp_path: Path

@@ -32,6 +32,7 @@ def ordered(app: App, nonce: str) -> Job:
     )
 
 
+@pytest.mark.long
 def test_receipts_verify_after_a_restore_and_waiting_jobs_continue(
     tmp_path: Path, srs_cache: Path
 ) -> None:

@@ -207,6 +207,7 @@ def test_a_batch_is_compared_per_input_where_both_sides_are_exact_enough(tmp_pat
     assert missed.faster is None
 
 
+@pytest.mark.long
 def test_the_sweep_ends_where_memory_is_predicted_to(tmp_path: Path) -> None:
     results = through_a_file(batch_rows(), tmp_path)
     (sweep,) = aggregates.sweeps(results)

@@ -95,6 +95,7 @@ def measure(folder: Path, *planted: Planted, header: Header = HEADER) -> Results
     return run(list(system_tasks([ZOO["digits"]], systems, AMOUNT, cache)), header, folder)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_planted_slow_down_of_two_is_seen(tmp_path: Path) -> None:
     before = measure(tmp_path / "old", Planted(sleep_s=0.2))
@@ -117,6 +118,7 @@ def test_a_proof_that_does_not_verify_is_caught(tmp_path: Path) -> None:
     assert RunSummary.of(results).system_results["digits", "ours"].verified == "0/6"
 
 
+@pytest.mark.long
 def test_sides_alternate_and_take_turns_to_begin(tmp_path: Path) -> None:
     results = measure(tmp_path / "run", Planted(), Planted(name="ezkl-default"))
     order = [r.key.side[0] for r in results.rows if r.key.step is Step.PROVE]
@@ -224,9 +226,9 @@ def test_results_of_other_options_are_not_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (SystemRefused("no Softmax here"), Status.REFUSED),
-        (NotEnoughMemory("needs 9 GB"), Status.SKIPPED),
-        (PeerMissing("no such program"), Status.SKIPPED),
+        pytest.param(SystemRefused("no Softmax here"), Status.REFUSED, marks=pytest.mark.long),
+        pytest.param(NotEnoughMemory("needs 9 GB"), Status.SKIPPED, marks=pytest.mark.long),
+        pytest.param(PeerMissing("no such program"), Status.SKIPPED, marks=pytest.mark.long),
         (SampleFailed("it broke"), Status.FAILED),
     ],
 )
@@ -240,6 +242,7 @@ def test_what_cannot_be_measured_is_a_row_with_its_reason(
     assert str(error) in text
 
 
+@pytest.mark.long
 def test_a_readme_shows_what_the_results_say(tmp_path: Path) -> None:
     results = measure(tmp_path / "run", Planted(), Planted(name="ezkl-default", sleep_s=0.1))
     readme = f"before\n{report.BEGIN}\nstale\n{report.END}\nafter\n"

@@ -28,6 +28,7 @@ from circuits.lower.errors import CannotLower
 from circuits.lower.graphs import FloatGraph, LoweredGraph, LoweringTask
 from circuits.plan.graphs import float_graph
 from tests.cases.committed_lowering import answers, lowered
+from tests.effort import sampled
 
 #: Years, dollars, a share and a change of it, which may be negative.
 LOW, HIGH = np.array([20, 0, 0, -0.2]), np.array([90, 250_000, 1, 0.1])
@@ -96,7 +97,7 @@ def steps_of(made: LoweredGraph) -> Steps:
 # --- what is proved ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("body", sampled(BODIES, 4))
 @pytest.mark.parametrize("shown", [True, False])
 def test_small_columns_count_beside_large_ones(body: str, shown: bool) -> None:
     graph, made = planned(body, shown=shown)
@@ -171,7 +172,7 @@ def test_what_lies_beyond_its_column_is_refused() -> None:
 # --- who rebuilds, and who is told ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("body", sampled(BODIES, 4))
 @pytest.mark.parametrize("shown", [True, False])
 def test_a_rebuild_takes_it_on_any_inputs(body: str, shown: bool) -> None:
     """Drawn from what each column accepts."""

@@ -15,9 +15,14 @@ from tests.cases.integers import outputs_of
 from tests.effort import examples
 
 TOLERANCE, MARGIN = 0.01, 0.25
+#: One each of columns, kernels, integers and embeddings; the others are for the long run.
+ALWAYS = {"codes and numbers", "support vectors on prices", "dynamic quantisation", "words"}
 
 
-@pytest.mark.parametrize("name", FIELD)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ALWAYS else pytest.param(n, marks=pytest.mark.long) for n in FIELD],
+)
 @pytest.mark.slow
 def test_it_has_integers_that_keep_the_tolerance(name: str) -> None:
     """Planned on some rows, held to the others; the accepted range as a circuit has it."""

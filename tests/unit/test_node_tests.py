@@ -8,7 +8,7 @@ from benchmarks.node_tests import Verdict, cases, judge, table
 
 #: One in so many; the whole is ``make models``.
 EVERY = 101
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -120,9 +120,9 @@ def test_scores_in_the_thousands_need_no_table_of_thousands(post: str, opset: in
     ("trees", "features", "drawn", "opset"),
     [
         (4, 2, 64, 12),
-        (10, 5, 32, 15),
+        pytest.param(10, 5, 32, 15, marks=pytest.mark.long),
         pytest.param(100, 4, 256, 17, marks=pytest.mark.long),
-        pytest.param(25, 12, "auto", 18, marks=pytest.mark.slow),
+        pytest.param(25, 12, "auto", 18, marks=pytest.mark.long),
     ],
 )
 def test_an_isolation_forest_is_one_ensemble(

@@ -25,6 +25,7 @@ from circuits.lower.committed.choosing.candidates import committed_quanta
 from circuits.lower.thresholds import near_counts, near_graph
 from circuits.rewrite import rewrite
 from tests.cases.committed_lowering import answers, lowered
+from tests.effort import sampled
 
 WIDTH = 6
 CHUNK = 5_000
@@ -121,7 +122,7 @@ def committed_decided(
     return answers(graph, made, samples(x)), near_graph(graph.plain, quantum)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS, 4))
 @pytest.mark.parametrize("committed", [False, True])
 @pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.long)])
 def test_no_class_changes_but_where_the_receipt_says_so(
