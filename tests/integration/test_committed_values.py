@@ -78,10 +78,9 @@ def attention() -> bytes:
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        pytest.param(name, None, marks=pytest.mark.long) if name == "recurrent" else (name, None)
-        for name in EVERY
-    ]
-    + TABLES,
+        pytest.param(*case, marks=pytest.mark.long) if case[0] == "recurrent" else case
+        for case in [*((name, None) for name in EVERY), *TABLES]
+    ],
 )
 def test_the_engine_agrees_with_the_integers(
     engine: EzklEngine, name: str, function: str | None, shown: bool, weights: Weights, lanes: int

@@ -6,6 +6,7 @@ What stands in for the prover is `work`, which takes a queued job through its st
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -175,10 +176,16 @@ def serving(app: App) -> Iterator[str]:
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        with httpx.Client(verify=False, timeout=300) as client:  # it reads no certificates
-            client.get(f"{url}/healthz").raise_for_status()
+        while not server.started:  # no request: it would build every route
+            assert thread.is_alive()
+            time.sleep(0.005)
         yield url
     finally:
         server.should_exit = True
         thread.join(10)
         listener.close()
+
+
+def http_client(url: str) -> httpx.Client:
+    """A client of a server without TLS: reading certificates takes longer than most tests."""
+    return httpx.Client(base_url=url, timeout=300, verify=False)

@@ -13,7 +13,7 @@ from api import authentication, cors
 from prover.errors import OriginInvalid, StoreUnavailable
 from prover.records.api_key import ALL_SCOPES, new_api_key, read_origin
 from prover.store import Store
-from tests.unit.fake_app import FakeApp, serving
+from tests.unit.fake_app import FakeApp, http_client, serving
 
 APP, EVIL = "https://app.example", "https://evil.example"
 ALLOW = "access-control-allow-origin"
@@ -30,7 +30,7 @@ def app(tmp_path: Path) -> Iterator[FakeApp]:
 def http(app: FakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     monkeypatch.setattr(authentication, "FRESH_S", 0.0)
     monkeypatch.setattr(cors, "FRESH_S", 0.0)
-    with serving(app) as base, httpx.Client(base_url=base, timeout=30) as client:
+    with serving(app) as base, http_client(base) as client:
         yield client
 
 

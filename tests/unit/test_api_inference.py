@@ -19,7 +19,7 @@ from api.inference.tensors import inputs_of
 from api.models.schemas import TensorOut
 from circuits.errors import EngineTimeout
 from prover.records.job import JobState, ModelRecord
-from tests.unit.fake_app import MODEL, FakeApp, serving
+from tests.unit.fake_app import MODEL, FakeApp, http_client, serving
 
 tritonclient = pytest.importorskip("tritonclient.http")
 
@@ -117,7 +117,7 @@ def holds(schema: str, answer: httpx.Response, status: int = 200) -> Any:
 
 @pytest.mark.usefixtures("worker")
 def test_the_same_key_gets_the_same_proof(url: str) -> None:
-    with httpx.Client(base_url=url, timeout=30) as http:
+    with http_client(url) as http:
 
         def ask(name: str) -> httpx.Response:
             body, key = {"id": name, "inputs": [X]}, {"Idempotency-Key": "k"}
@@ -133,7 +133,7 @@ def test_the_same_key_gets_the_same_proof(url: str) -> None:
 
 @pytest.mark.usefixtures("worker")
 def test_every_response_has_the_published_schema(url: str) -> None:
-    with httpx.Client(base_url=url, timeout=30) as http:
+    with http_client(url) as http:
         holds("metadata_server_response", http.get("/v2"))
         model = holds("metadata_model_response", http.get("/v2/models/net"))
         version = f"/v2/models/net/versions/{model['versions'][0]}"

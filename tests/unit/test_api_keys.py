@@ -21,7 +21,7 @@ from prover.records.job import JobKind
 from prover.store import Store
 from prover.testing import model_record
 from tests.cases.api_keys import made
-from tests.unit.fake_app import FakeApp, serving
+from tests.unit.fake_app import FakeApp, http_client, serving
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def app(tmp_path: Path) -> Iterator[FakeApp]:
 def http(app: FakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     monkeypatch.setattr(authentication, "FRESH_S", 0.0)
     monkeypatch.setattr(authentication, "RECHECK_S", 0.05)
-    with serving(app) as base, httpx.Client(base_url=base, timeout=30) as client:
+    with serving(app) as base, http_client(base) as client:
         yield client
 
 
@@ -156,7 +156,7 @@ def test_everybody_may_verify_unless_the_operator_says_otherwise(
     assert http.post(**ask, headers=octets | forged).status_code == 401
 
     closed = FakeApp(tmp_path, public_verification=False)
-    with serving(closed) as base, httpx.Client(base_url=base) as other:
+    with serving(closed) as base, http_client(base) as other:
         assert code(other.post(**ask, headers=octets)) == (401, "api_key_missing")
         assert code(other.post(**ask, headers=octets | header)) == (403, "scope_missing")
         _, verify = made(app.store, scopes=frozenset({Scope.VERIFY}))

@@ -18,7 +18,7 @@ from prover.host.redis_server import RedisServer
 from prover.records.job import JobKind, JobState
 from prover.testing import START, ManualClock, model_record
 from tests.cases.api_keys import made
-from tests.unit.fake_app import SIGNATURE, FakeApp, serving
+from tests.unit.fake_app import SIGNATURE, FakeApp, http_client, serving
 
 _PROOF = JobKind.PROOF
 INPUT = {"inputs": {"x": [[1.0, 2.0, 3.0]]}}
@@ -38,7 +38,7 @@ def app(tmp_path: Path) -> Iterator[FakeApp]:
 
 @pytest.fixture
 def http(app: FakeApp) -> Iterator[httpx.Client]:
-    with serving(app) as base, httpx.Client(base_url=base, timeout=30) as client:
+    with serving(app) as base, http_client(base) as client:
         yield client
 
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from tests.unit.fake_app import MODEL, FakeApp, serving
+from tests.unit.fake_app import MODEL, FakeApp, http_client, serving
 
 JSON = {"Content-Type": "application/json"}
 
@@ -25,7 +25,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeApp]:
 
 @pytest.fixture(scope="module")
 def http(app: FakeApp) -> Iterator[httpx.Client]:
-    with serving(app) as url, httpx.Client(base_url=url, timeout=300) as client:
+    with serving(app) as url, http_client(url) as client:
         yield client
 
 

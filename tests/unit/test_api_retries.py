@@ -17,7 +17,7 @@ from circuits.format.profile import Profile
 from prover.errors import StoreUnavailable
 from prover.records.idempotency import LOCK_S, job_id_of
 from prover.records.job import Job, JobKind, JobOptions, JobState
-from tests.unit.fake_app import MODEL, FakeApp, serving
+from tests.unit.fake_app import MODEL, FakeApp, http_client, serving
 
 X = {"x": [[1.0, 2.0, 3.0]]}
 REPLAYED = "idempotent-replayed"
@@ -32,7 +32,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeApp]:
 
 @pytest.fixture
 def http(app: FakeApp) -> Iterator[httpx.Client]:
-    with serving(app) as base, httpx.Client(base_url=base, timeout=30) as raw:
+    with serving(app) as base, http_client(base) as raw:
         yield raw
 
 

@@ -16,7 +16,7 @@ from api.client import Client, ServerProblem
 from circuits.errors import EngineKilled
 from circuits.format.digests import sha256
 from prover.records.job import JobKind
-from tests.unit.fake_app import MODEL, FakeApp, serving
+from tests.unit.fake_app import MODEL, FakeApp, http_client, serving
 
 X = {"x": [[1.0, 2.0, 3.0]]}
 
@@ -42,7 +42,7 @@ def client(url: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=300) as raw:
+    with http_client(url) as raw:
         yield raw
 
 

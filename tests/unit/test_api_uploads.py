@@ -19,7 +19,7 @@ from api import requests
 from api.partial import schemas
 from circuits.format.digests import sha256
 from prover.testing import START, ManualClock
-from tests.unit.fake_app import MODEL, FakeApp, serving
+from tests.unit.fake_app import MODEL, FakeApp, http_client, serving
 
 DATA = MODEL + bytes(range(256)) * 4
 DIGEST = sha256(DATA)
@@ -35,7 +35,7 @@ def app(tmp_path: Path) -> Iterator[FakeApp]:
 
 @pytest.fixture
 def http(app: FakeApp) -> Iterator[httpx.Client]:
-    with serving(app) as base, httpx.Client(base_url=base, timeout=30) as client:
+    with serving(app) as base, http_client(base) as client:
         yield client
 
 

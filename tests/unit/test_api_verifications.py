@@ -12,13 +12,13 @@ from api.client import Client, Retries, ServerProblem
 from api.problem import Problem
 from api.rate import client_of
 from prover.statement.keys import KeyRing, parse_public_document
-from tests.unit.fake_app import FakeApp, serving
+from tests.unit.fake_app import FakeApp, http_client, serving
 
 
 def test_verification_needs_no_key_and_is_rate_limited(tmp_path: Path) -> None:
     app = FakeApp(tmp_path, verifications_per_minute=2)
     zipped = {"Content-Type": "application/zip"}
-    with serving(app) as url, httpx.Client(base_url=url) as http:
+    with serving(app) as url, http_client(url) as http:
         answers = [http.post("/v1/verifications", content=b"PK", headers=zipped) for _ in range(3)]
         assert http.get("/healthz").status_code == 200
     app.close()
@@ -83,7 +83,7 @@ def test_the_key_set_is_what_a_policy_trusts(tmp_path: Path) -> None:
 def test_a_bare_proof_is_sent_in_parts(tmp_path: Path) -> None:
     app = FakeApp(tmp_path)
     parts = {"proof": b"PK", "settings": b"{}", "vk": b"key"}
-    with serving(app) as url, httpx.Client(base_url=url) as http:
+    with serving(app) as url, http_client(url) as http:
         whole = http.post("/v1/verifications", files=parts)
         pinned = http.post("/v1/verifications", files=parts | {"srs_part": b"516"})
         refused = [

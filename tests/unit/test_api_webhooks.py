@@ -19,7 +19,7 @@ from prover.webhooks.deliverer import Deliverer
 from prover.webhooks.sender import Sender
 from tests.acceptance.processes import until
 from tests.cases.webhooks import Receiver, receiving
-from tests.unit.fake_app import MODEL, FakeApp, serving
+from tests.unit.fake_app import MODEL, FakeApp, http_client, serving
 
 ENDPOINTS = "/v1/webhook-endpoints"
 X = {"x": [[1.0, 2.0, 3.0]]}
@@ -34,7 +34,7 @@ def app(tmp_path: Path) -> Iterator[FakeApp]:
 
 @pytest.fixture
 def http(app: FakeApp) -> Iterator[httpx.Client]:
-    with serving(app) as base, httpx.Client(base_url=base, timeout=30) as raw:
+    with serving(app) as base, http_client(base) as raw:
         yield raw
 
 
@@ -245,7 +245,7 @@ def test_what_is_no_endpoint_is_refused(http: httpx.Client, fields: dict[str, An
 
 def test_private_addresses_are_refused_unless_the_operator_allows_them(tmp_path: Path) -> None:
     strict = FakeApp(tmp_path / "strict")
-    with serving(strict) as base, httpx.Client(base_url=base, timeout=10) as raw:
+    with serving(strict) as base, http_client(base) as raw:
         for url in ("https://127.0.0.1/", "https://localhost/", "https://[::1]/", "https://10.1/"):
             answer = raw.post(ENDPOINTS, json={"url": url})
             assert (answer.status_code, answer.json()["code"]) == (422, "webhook_url_refused"), url

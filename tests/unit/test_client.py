@@ -16,7 +16,7 @@ import pytest
 
 from api.client import AsyncClient, Client, Event, Retries, ServerProblem, calls, models
 from prover.testing import START
-from tests.unit.fake_app import MODEL, FakeApp, serving
+from tests.unit.fake_app import MODEL, FakeApp, http_client, serving
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = json.loads((ROOT / "docs" / "openapi.json").read_text())
@@ -281,7 +281,7 @@ def test_an_interrupted_upload_in_parts_resumes(url: str, tmp_path: Path) -> Non
             raise httpx.ConnectError("gone")
         return passed(request)
 
-    with httpx.Client(base_url=url) as service:
+    with http_client(url) as service:
 
         def passed(request: httpx.Request) -> httpx.Response:
             body = request.read()
@@ -309,7 +309,7 @@ def test_an_interrupted_upload_in_parts_resumes(url: str, tmp_path: Path) -> Non
 
 def test_what_is_safe_to_repeat_is_one_job_on_the_service(app: FakeApp, url: str) -> None:
     """The answer to the first try is lost on its way; the second finds what the first has made."""
-    with httpx.Client(base_url=url) as service:
+    with http_client(url) as service:
         lost: list[str] = []
 
         def lossy(request: httpx.Request) -> httpx.Response:
