@@ -1,4 +1,7 @@
-"""Errors that the prover package raises, beside those of ``circuits.errors``."""
+"""Errors that the prover package raises, beside those of ``circuits.errors``.
+
+One list by purpose: codes are public, and here it shows that each is there once.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a circuit for a model would cost, answered before any heavy work.
+"""Estimates what a circuit for a model costs, before any heavy work.
 
-Prices a few typical number formats instead of measuring which one is exact enough, so the answer
+It predicts a few typical number formats instead of measuring which is exact enough. So an estimate
 takes about a second and a plan may end up cheaper or more expensive by some tens of percent.
 Graphs of integers are counted by their layers. One in fixed point is laid out by the engine or,
 where that would take minutes, counted by formula (``circuits.cost.fixed_point``).

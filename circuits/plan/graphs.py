@@ -257,7 +257,7 @@ def bound_float(
 
 
 def _outputs(variant: GraphVariant, samples: Sequence[Sample]) -> list[list[NDArray[Any]]]:
-    """What the circuit would answer for each sample, exactly, in the model's units."""
+    """The outputs of the circuit for each sample, exact, in the model's units."""
     if not samples:
         return []
     scales = dict(zip(samples[0], variant.input_scales, strict=True))

@@ -71,7 +71,7 @@ def _allow(measured: Measured, profile: Profile) -> str:
         share = math.floor(100 * measured.agreement) / 100
         needed.append(
             f"other top answers (--agreement {share:g}, or 0 if the largest entry of an output is"
-            " no answer)"
+            " not a decision)"
         )
     return f"Allow {' and '.join(needed)}"
 
