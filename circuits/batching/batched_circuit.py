@@ -19,8 +19,8 @@ import numpy as np
 from circuits.batching.committed import (
     batched_graph,
     batched_recipe,
-    cells_by_size,
     committed_growths,
+    counts_by_size,
     inside,
 )
 from circuits.batching.errors import CannotBatch
@@ -152,12 +152,12 @@ class BatchedBuilder:
     def _hinted(self, single: SingleLane) -> tuple[Growth, ...]:
         recipe, least = Recipe.of(single.manifest), single.args.logrows
         samples = self._samples(single)
-        cells = self.engine.sandbox.run(
-            self.limits, cells_by_size, single.model, samples, recipe, least
+        counts = self.engine.sandbox.run(
+            self.limits, counts_by_size, single.model, samples, recipe, least
         )
-        if isinstance(cells, str):
-            raise CannotBatch(cells)
-        return committed_growths(cells, single.args)
+        if isinstance(counts, str):
+            raise CannotBatch(counts)
+        return committed_growths(counts, single.args)
 
     def build(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from circuits.batching.lane_costs import Growth
 from circuits.calibration.samples import Sample
@@ -17,6 +17,8 @@ from circuits.compiler.recipe import Recipe, recompile_committed
 from circuits.engine.layout_checks import cells_of
 from circuits.engine.port import RunArgs
 from circuits.errors import InputOutOfRange
+from circuits.format.commitments import COLUMN_SALT, salted_columns
+from circuits.format.commitments import columns as columns_of
 from circuits.format.field import from_felt
 from circuits.lower.committed.writing.circuit import random_lookups
 from circuits.lower.errors import CannotLower
@@ -40,29 +42,56 @@ def batched_recipe(recipe: Recipe, args: RunArgs, lanes: int) -> Recipe:
     return replace(recipe, lowering=lowering, lanes=lanes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """The ``cells`` of a circuit; the ``elements`` of the tensor that grows with lanes, without its
+    columns' salt; and the sizes of the ``other`` tensors that are committed to."""
+
+    cells: int
+    elements: int
+    other: tuple[int, ...]
+
+    @classmethod
+    def of(cls, made: LoweredGraph, logrows: int) -> Counted:
+        assert made.commitments is not None
+        elements, *other = made.commitments.sizes
+        salt = COLUMN_SALT * salted_columns(elements, logrows)
+        return cls(cells=cells_of(made.onnx), elements=elements - salt, other=tuple(other))
+
+    def resized(self, lookups: int, tables: int) -> Counted:
+        """With so many random look-ups of each table more, which are added up, too; those of a
+        function's are scaled as well."""
+        cells = self.cells + (2 if tables == 1 else 5) * lookups
+        return replace(self, cells=cells, elements=self.elements + tables * lookups)
+
+
 def committed_growths(
-    cells: Mapping[tuple[int, int], tuple[int, int]], args: RunArgs
+    counts: Mapping[tuple[int, int], tuple[Counted, Counted]], args: RunArgs
 ) -> tuple[Growth, ...]:
-    """How a circuit grows in each size, by ``cells_by_size``; ``args`` are those of one lane."""
+    """How a circuit grows in each size, by ``counts_by_size``; ``args`` are those of one lane."""
     tables = 1 + (args.param_scale > 0)
     low, high = args.lookup_range
     found = []
-    for (logrows, columns), counted in cells.items():
+    for (logrows, columns), counted in counts.items():
         longer = low - (1 << logrows) + (1 << args.logrows), high
         sized = replace(args, logrows=logrows, num_inner_cols=columns, lookup_range=longer)
-        near, far = (shape_of(sized, count, 0, tables) for count in counted)
+        other = sum(columns_of(size, logrows) for size in counted[0].other)
+        near, far = (shape_of(sized, count.cells, other, tables) for count in counted)
+        elements = counted[0].elements, counted[1].elements
         # Each sum over the lanes begins a row of its own.
-        found.append(Growth(near=near, far=far, lanes=_LANES, whole=columns, given=True))
+        found.append(
+            Growth(near=near, far=far, lanes=_LANES, whole=columns, given=True, elements=elements)
+        )
     return tuple(found)
 
 
-def cells_by_size(
+def counts_by_size(
     model: bytes, samples: Sequence[Sample], recipe: Recipe, least: int
-) -> dict[tuple[int, int], tuple[int, int]] | str:
-    """The cells of ``_LANES`` lanes, by logrows from ``least`` on and columns; or why lanes cannot
+) -> dict[tuple[int, int], tuple[Counted, Counted]] | str:
+    """The counts of ``_LANES`` lanes, by logrows from ``least`` on and columns; or why lanes cannot
     be. Runs inside a sandbox child."""
 
-    def counted(graph: FloatGraph, columns: int, lanes: int) -> int:
+    def counted(graph: FloatGraph, columns: int, lanes: int) -> Counted:
         args = RunArgs(
             input_scale=0,
             param_scale=0,
@@ -71,28 +100,23 @@ def cells_by_size(
             num_inner_cols=columns,
         )
         # Compared with the model when made.
-        return cells_of(
-            recompile_committed(graph, batched_recipe(recipe, args, lanes), judged=False).onnx
-        )
+        made = recompile_committed(graph, batched_recipe(recipe, args, lanes), judged=False)
+        return Counted.of(made, _MOST_LOGROWS)
 
     assert recipe.lowering is not None
     tables = 2 if "function" in recipe.lowering["steps"] else 1
 
-    def salted(logrows: int, columns: int) -> int:
-        """Cells of random look-ups and of their sum: of a function's they are scaled, too."""
-        each = random_lookups(logrows, columns, tables)
-        return (2 if tables == 1 else 5) * columns * each
+    def salt(logrows: int, columns: int) -> int:
+        return columns * random_lookups(logrows, columns, tables)
 
     graph = float_graph(model, samples, recipe.limbs, recipe.expose, recipe.accepted)
     found = {}
     try:
         for columns in _COLUMNS:
-            near, far = (
-                counted(graph, columns, lanes) - salted(_MOST_LOGROWS, columns) for lanes in _LANES
-            )
+            near, far = (counted(graph, columns, lanes) for lanes in _LANES)
             for logrows in range(least, _MOST_LOGROWS + 1):
-                salt = salted(logrows, columns)
-                found[logrows, columns] = near + salt, far + salt
+                more = salt(logrows, columns) - salt(_MOST_LOGROWS, columns)
+                found[logrows, columns] = near.resized(more, tables), far.resized(more, tables)
     except CannotLower as error:
         return error.detail
     return found

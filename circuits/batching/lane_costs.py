@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from circuits.cost.model import CostModel, Prediction
 from circuits.engine.port import Engine, LayoutStats, Limits, RunArgs
 from circuits.errors import EngineError, ModelTooLarge
+from circuits.format.commitments import columns, salted_pieces
 from circuits.format.manifest import MAX_LANES
 from circuits.format.profile import Target
 from circuits.plan.layouts import (
@@ -46,13 +47,15 @@ _GIB = 1 << 30
 @dataclass(frozen=True, kw_only=True)
 class Growth:
     """One shape with two numbers of ``lanes``. They are laid out in multiples of ``whole``; where
-    k is ``given``, the shape has that one or is none."""
+    k is ``given``, the shape has that one or is none. ``elements``: those of a committed tensor,
+    without its columns' salt."""
 
     near: LayoutStats
     far: LayoutStats
     lanes: tuple[int, int] = DRAFT_LANES
     whole: int = 1
     given: bool = False
+    elements: tuple[int, int] = (0, 0)
 
     def shapes(self, lanes: int) -> list[LayoutStats]:
         """The shape with so many lanes, at each k that may pay; none where none holds it."""
@@ -69,12 +72,18 @@ class Growth:
             assignments=grown(near.assignments, far.assignments),
             constants=grown(near.constants, far.constants),
             dynamic_size=grown(near.dynamic_size, far.dynamic_size),
+            committed=near.committed + self._committed(grown(*self.elements)),
             instance_shapes=((grown(_public(near), _public(far)),),),
         )
         if self.given:
             return [layout] if layout.rows + _SPARE_ROWS <= 1 << layout.args.logrows else []
         smallest = at_smallest(layout)
         return [] if smallest is None else [replace(smallest, args=a) for a in sizes(smallest)]
+
+    def _committed(self, elements: int) -> int:
+        """The columns of so many committed elements."""
+        logrows = self.near.args.logrows
+        return columns(salted_pieces(elements, logrows)[-1][1], logrows) if elements else 0
 
     def in_columns(self, columns: int) -> Growth:
         """The same layout in another number of columns."""

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper, parser
 
-from circuits.batching.committed import cells_by_size, committed_growths
+from circuits.batching.committed import committed_growths, counts_by_size
 from circuits.batching.lane_costs import LaneCosts
 from circuits.calibration.samples import draw
 from circuits.committed.arithmetic import (
@@ -36,6 +36,7 @@ from circuits.format.commitments import (
     Weights,
     usable_rows,
 )
+from circuits.format.commitments import columns as columns_of
 from circuits.format.profile import Argument, Profile, Target, Visibility
 from circuits.lower.committed.choosing.input_steps import input_steps
 from circuits.lower.committed.choosing.recompiling import recompiled
@@ -312,12 +313,12 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
     )
     samples = [{"x": v} for v in inputs(4)]
     data = model("dilated, grouped, pooled")
-    cells = cells_by_size(data, samples, recipe, 10)
-    assert not isinstance(cells, str)
+    counts = counts_by_size(data, samples, recipe, 10)
+    assert not isinstance(counts, str)
     profile = Profile(argument=Argument.COMMITTED)
     table = (single.steps.lowest, single.steps.base - 1)
     lane_costs = LaneCosts(
-        growths=committed_growths(cells, committed_args(profile, 10, 1, table)),
+        growths=committed_growths(counts, committed_args(profile, 10, 1, table)),
         costs=CostModel.bundled(),
         target=Target.SPEED,
         limits=Limits(deadline_s=60, memory_bytes=64 << 30),
@@ -332,6 +333,8 @@ def test_circuits_of_many_lanes_are_as_large_as_predicted(shown: bool) -> None:
                 single.network, steps, shown=shown, columns=columns, results=["y"], lanes=lanes
             )
             assert made.cells <= layout.assignments <= 1.2 * made.cells
+            sizes = made.claim.sizes
+            assert layout.committed == sum(columns_of(n, layout.args.logrows) for n in sizes)
             assert layout.args.lookup_range == (steps.lowest, steps.base - 1)
     first = lane_costs.most(24)
     assert 24 <= first < 48
