@@ -36,8 +36,8 @@ from circuits.format.profile import Argument
 from circuits.format.tensors import Signature, TensorSpec
 from circuits.lower import BitWidths, lower
 from circuits.lower.committed.reading.columns import within_columns
+from circuits.lower.committed.reading.decisions import bits_for_decisions
 from circuits.lower.graphs import FloatGraph, LoweredGraph
-from circuits.lower.thresholds import bits_between_thresholds
 from circuits.plan.committed import committed_shape
 from circuits.plan.graphs import bound_float, float_graph, lay_out
 from circuits.plan.lowered_candidates import integer_args
@@ -108,9 +108,9 @@ def recompiled_graph(model: bytes, samples: Sequence[Sample], recipe: Recipe) ->
 def _tell_thresholds(graph: FloatGraph, samples: Sequence[Sample], lowered: LoweredGraph) -> None:
     """Steps of inputs tell the thresholds apart that these are compared with: random inputs need
     not come between them. (``lower.committed.choosing.recompiling`` asks so of committed hints.)"""
-    least = bits_between_thresholds(graph.plain, samples[0]) if samples else {}
+    least = bits_for_decisions(graph.plain, samples[0]) if samples else {}
     for own in lowered.inputs:
-        if own.scale < least.get(own.tensor.name, own.scale):
+        if np.any(least.get(own.tensor.name, np.array(own.scale)) > own.scale):
             raise CircuitNotFaithful(
                 f"input {own.tensor.name!r} counts in steps that do not tell its thresholds apart"
             )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from circuits.calibration.accuracy import top1_agreement
 from circuits.format.tensors import quantised
 from circuits.integers.interpreter import run_graph
+from circuits.lower.committed.reading.decisions import bits_for_decisions
 from circuits.lower.errors import CannotLower
 from circuits.lower.lower_graph import lower
 from circuits.lower.thresholds import bits_for_thresholds, showing_compared
@@ -81,7 +82,11 @@ class Calibrator:
         self.expected = [np.stack([a[i] for a in found]) for i in range(len(found[0]))]
         self.answers = len(self.expected) if answers is None else answers
         #: The fewest fractional bits of an input: what it is compared with is told apart by them.
-        self.least_input = bits_for_thresholds(onnx, samples)
+        decisions = bits_for_decisions(onnx, samples[0])
+        self.least_input = max(
+            bits_for_thresholds(onnx, samples),
+            *(int(bits.max(initial=0)) for bits in decisions.values()),
+        )
         self._errors: dict[BitWidths, Error] = {}
 
     def variant(self, bits: BitWidths) -> GraphVariant:

@@ -258,17 +258,19 @@ def bits_for_thresholds(onnx_bytes: bytes, samples: Sequence[Sample]) -> int:
 
 def bits_between_thresholds(
     onnx_bytes: bytes, sample: Sample, among: Collection[str] | None = None
-) -> dict[str, int]:
-    """Fractional bits that each input of floats which is compared takes at least, by its name, as
-    it comes or scaled and shifted: whatever samples a circuit was planned with. ``sample`` only
-    runs the model. ``among``: the outputs of the comparisons that count, of all where it is None.
+) -> dict[tuple[str, int], int]:
+    """Fractional bits that each element of an input of floats which is compared takes at least, by
+    the input's name and its place, as it comes or scaled and shifted: whatever samples a circuit
+    was planned with. ``sample`` only runs the model. ``among``: the outputs of the comparisons that
+    count, of all where it is None.
     """
     probed = Compared(onnx_bytes).probed(sample)
     return _between([p for p in probed if among is None or p.test.output in among])
 
 
-def bits_between(levels: Floats) -> int:
-    """Fractional bits that tell the thresholds of one element from each other, and from 0.
+def bits_between(levels: Floats, least: float = 1.0) -> int:
+    """Fractional bits that tell the thresholds of one element from each other, and from 0, but no
+    fewer than the ``least``.
 
     With fewer, no integer would be between two of them, and what a model answers there would never
     occur; or all values of an element would be on one side.
@@ -277,12 +279,12 @@ def bits_between(levels: Floats) -> int:
     gaps, larger = np.diff(known), np.maximum(np.abs(known[1:]), np.abs(known[:-1]))
     wanted = np.ceil(np.log2(_BETWEEN / gaps))
     enough = _SIGNIFICAND + 1 - np.floor(np.log2(larger))
-    return min(MOST_BITS, int(np.minimum(wanted, enough).max(initial=1.0)))
+    return min(MOST_BITS, int(np.minimum(wanted, enough).max(initial=least)))
 
 
-def _between(probed: Sequence[Probed]) -> dict[str, int]:
-    """``bits_between`` of the element of each input that takes most, by the numbers from which on
-    what is compared decides otherwise, in the input's own units."""
+def _between(probed: Sequence[Probed]) -> dict[tuple[str, int], int]:
+    """``bits_between`` of each element of each input, by the numbers from which on what is compared
+    decides otherwise, in the input's own units."""
     levels: dict[tuple[str, int], list[float]] = {}
     for found in probed:
         own = found.places >= 0
@@ -292,10 +294,7 @@ def _between(probed: Sequence[Probed]) -> dict[str, int]:
         given = np.where(np.abs(given) <= _ALIKE * np.abs(shift / factor), 0.0, given)
         for place, level in zip(found.places[own].tolist(), given.tolist(), strict=True):
             levels.setdefault((found.name, place), []).append(level)
-    bits: dict[str, int] = {}
-    for (name, _), each in levels.items():
-        bits[name] = max(bits.get(name, 1), bits_between(np.array(each)))
-    return bits
+    return {element: bits_between(np.array(each)) for element, each in levels.items()}
 
 
 def showing_compared(onnx_bytes: bytes) -> bytes:

@@ -10,14 +10,15 @@ import numpy as np
 
 from circuits.calibration.samples import Range, Sample
 from circuits.committed.arithmetic import ColumnSteps, InputSteps
-from circuits.committed.network import ZERO, Kind, Network, Step, Sum
+from circuits.committed.network import ZERO, Integers, Kind, Network, Step, Sum
 from circuits.format.tensors import InputEncoding, TensorSpec, scale_wanted
 from circuits.lower.committed.quantising.steps import EXACT, FINER_BITS, MOST_FINER
 from circuits.lower.committed.reading.columns import Group
+from circuits.lower.committed.reading.decisions import bits_for_decisions
 from circuits.lower.committed.reading.network import Read
 from circuits.lower.graphs import FloatGraph, LoweringTask
 from circuits.lower.levels import decided
-from circuits.lower.thresholds import bits_between, bits_between_thresholds
+from circuits.lower.thresholds import bits_between
 
 #: Bits by which an input's steps are finer than those of its smallest column.
 _FINER_THAN_COLUMNS = 2
@@ -30,15 +31,15 @@ def choose_inputs(
     base: int,
     shown: bool,
     told_apart: int | None,
-    least: Mapping[str, int],
+    least: Mapping[str, Integers],
     columns: Sequence[Sequence[Group]],
 ) -> list[InputSteps] | None:
     """The steps of all inputs; None where the range of one has too many of them.
 
     ``shown``: whether they are public, and so bounded by whoever verifies. ``told_apart``:
-    fractional bits that tell what is compared with constants from these. ``least``: those of
-    inputs that are scaled and shifted first, by their names. ``columns``: the groups of those that
-    have steps of their own.
+    fractional bits that tell what is compared with constants from these. ``least``: those
+    that tell apart what is decided of each element, by the inputs' names. ``columns``: the groups
+    of those that have steps of their own.
     """
     found: list[InputSteps] = []
     for row, tensor in enumerate(graph.signature.inputs):
@@ -50,7 +51,9 @@ def choose_inputs(
         else:
             fine = shown and is_rounded(network, row)
             own = input_steps(tensor.dtype, accepted, base, fine=fine, wanted=wanted)
-        if own is None or own.coarsest < least.get(tensor.name, own.coarsest):
+        if own is None:
+            return None
+        if tensor.name in least and np.any(own.scales(tensor.size) < least[tensor.name]):
             return None
         if not (shown or accepted_input(accepted, tensor, own, base, shown).in_dtype):
             return None
@@ -130,12 +133,11 @@ def least_scale(network: Network, row: int, dtype: str) -> int:
     return max(bits_between(level[place == n]) for n in np.unique(place))
 
 
-def bits_for_decisions(read: Read, graph: FloatGraph, samples: Sequence[Sample]) -> dict[str, int]:
-    """Fractional bits that inputs take at least, by their names, which are compared with constants
-    scaled and shifted: told apart they are by steps of their own, not by those of the sums."""
-    if not read.decided or not samples:
-        return {}
-    return bits_between_thresholds(graph.plain, samples[0], read.decided)
+def finest_wanted(read: Read, graph: FloatGraph, samples: Sequence[Sample]) -> dict[str, Integers]:
+    """Fractional bits that each element of an input takes at least, by the inputs' names: see
+    ``bits_for_decisions``. A comparison of an input as it comes has steps of its own, and one of
+    computed values only what tells the numbers apart at which it decides otherwise."""
+    return bits_for_decisions(graph.plain, samples[0], read.decided) if samples else {}
 
 
 def tested_steps(

@@ -47,8 +47,8 @@ from circuits.lower.committed.choosing.candidates import (
 )
 from circuits.lower.committed.choosing.input_steps import (
     accepted_input,
-    bits_for_decisions,
     bounded_range,
+    finest_wanted,
     is_rounded,
     is_tested,
     least_scale,
@@ -93,7 +93,7 @@ def recompiled(
         raise CannotLower("columns are counted by weights that are no constants")
     read = read_bounded(graph, weights, places_of(steps))
     check_steps(read, steps)
-    told_apart = bits_for_decisions(read, graph, samples)
+    wanted = finest_wanted(read, graph, samples)
     for row, (own, tensor) in enumerate(zip(steps.inputs, graph.signature.inputs, strict=True)):
         if own.scale > scale_wanted(tensor.dtype, own.scale):  # thresholds are rounded to steps
             raise CannotLower("an input of integers counts in parts of one")
@@ -102,13 +102,15 @@ def recompiled(
         split = bool(own.columns) and (shown or has_digits(own, steps.base))
         if own.finer and not (rounded or tested or split):
             raise CannotLower("an input is larger than what bounds it")
-        least = told_apart.get(tensor.name, own.coarsest)
+        counted = own.scales(tensor.size)
+        least = wanted.get(tensor.name, counted)
         if is_tested(read.network, row):
-            least = max(least, least_scale(read.network, row, tensor.dtype))
-        if own.coarsest < least:
+            least = np.maximum(least, least_scale(read.network, row, tensor.dtype))
+        if np.any(counted < least):
+            at = np.argmax(least - counted)
             raise CannotLower(
                 f"an input counts in steps that do not tell its thresholds apart: its scale is"
-                f" {own.coarsest}, and {least} the least that does"
+                f" {counted[at]}, and {least[at]} the least that does"
             )
     integers, scales = integer_network(read, steps), output_scales(read.network, steps)
     if steps.function != integers.function_table:

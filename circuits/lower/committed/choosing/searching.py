@@ -23,8 +23,8 @@ from circuits.format.commitments import Weights
 from circuits.format.tensors import InputEncoding, dtype_bounds, scale_wanted
 from circuits.lower.committed.choosing.input_steps import (
     accepted_input,
-    bits_for_decisions,
     choose_inputs,
+    finest_wanted,
     is_tested,
     least_scale,
 )
@@ -107,7 +107,7 @@ class Search:
         self._bends: tuple[int, ...] = BENDS if bent else BENDS[:1]
         self._least, self._most = _LEAST_BITS, _MOST_BITS if shown else _bits_of_inputs(graph)
         self._told_apart = _told_apart(read.network, graph, task)
-        self._least_scales = bits_for_decisions(read, graph, task.plan)
+        self._least_scales = finest_wanted(read, graph, task.plan)
 
     def coarsest(self, logrows: int) -> Trial | None:
         """Of one bit more than the least that does, since inputs differ, or of the first beyond

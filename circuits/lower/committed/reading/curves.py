@@ -23,7 +23,6 @@ from circuits.committed.network import (
     Kind,
     Local,
     Op,
-    Product,
     Step,
     Sum,
     Term,
@@ -31,16 +30,13 @@ from circuits.committed.network import (
     alone,
     gathered,
 )
-from circuits.lower.committed.reading.draft import Compared, Draft
+from circuits.lower.committed.reading.draft import Compared, Draft, leading
 from circuits.lower.committed.reading.responses import float_rows
 from circuits.lower.committed.reading.simplifying import network_of, viewed
+from circuits.lower.committed.reading.sources import MANY, Sources
 from circuits.lower.committed.reading.values import ROW, Value, raw, rows_of
 from circuits.lower.errors import CannotLower
 
-#: In the place of an element's source: it has none, or several.
-_NONE, _MANY = ZERO, -2
-#: Products of a channel and an output whose sources are told apart.
-_MOST = 1 << 20
 #: Elements of a row of curves at most: each is a sum of its own.
 _WIDEST = 64
 #: Numbers that are put in at a time, and turns after which two of 32 bits are mostly neighbours.
@@ -57,6 +53,7 @@ class Curves:
         self._sources: dict[int, Integers] = {
             row: row * ROW + np.arange(size) for row, size in enumerate(draft.inputs)
         }
+        self._sources_of = Sources(self._sources)
         self._bends: dict[int, int] = dict.fromkeys(self._sources, 0)
         #: Rows that are curves where something else reads them.
         self._curves: set[int] = set()
@@ -81,10 +78,10 @@ class Curves:
         if not refused and not last <= self._sources.keys():
             return  # most steps: which rows they read takes longer
         read = {r for view in step.views for r in rows_of(view.places)}
-        sources = np.full(1, _MANY)
+        sources = np.full(1, MANY)
         if read <= self._sources.keys():
-            sources = self._of_step(step).reshape(-1)
-        if np.any(sources == _MANY):
+            sources = self._sources_of.of_step(step).reshape(-1)
+        if np.any(sources == MANY):
             self._refuse({row, *read})
             return
         self._sources[row] = sources
@@ -160,60 +157,6 @@ class Curves:
         if any(len(elements) > _WIDEST for elements in read.values()):
             raise CannotLower(f"more than {_WIDEST} inputs have functions of their own")
         return _Replacing(self.draft, self._sources, kept, read).run(outputs)
-
-    # --- sources --------------------------------------------------------------------------------
-
-    def _of_step(self, step: Step) -> Integers:
-        if isinstance(step, Local):
-            left = self._of(step.left)
-            if step.op is Op.TOTAL:
-                return _all(left, -1)
-            return _both(left, self._of(step.right)) if isinstance(step.right, View) else left
-        found = np.full(step.shape, _NONE)
-        for term in step.terms:
-            found = _both(found, np.broadcast_to(self._of_term(term), step.shape))
-        return found
-
-    def _of_term(self, term: Term) -> Integers:
-        if isinstance(term, Function):
-            return self._of(term.view)
-        if isinstance(term, Convolution):
-            return self._of_convolution(term)
-        left, right = self._of(term.left), self._of(term.right)
-        if isinstance(term, Product):
-            return _both(_all(left, -1)[:, :, None], _all(right, 1)[:, None, :])
-        return _both(left, right)
-
-    def _of_convolution(self, term: Convolution) -> Integers:
-        read, there = self._of(term.view), np.any(term.weights, axis=(2, 3))
-        if not term.plain:
-            return _all(read.reshape(-1), 0)
-        if term.depthwise:
-            return np.where(there[:, 0], read, _NONE)
-        if term.groups > 1 or read.size * len(there) > _MOST:
-            return np.full(1, _MANY)
-        return _all(np.where(there, read[:, :, None, :], _NONE), -1)
-
-    def _of(self, view: View) -> Integers:
-        """The sources of a view's elements, in its shape."""
-        found = np.full(view.places.shape, _NONE)
-        for row in rows_of(view.places):
-            mine = (view.places != ZERO) & (view.places // ROW == row)
-            found[mine] = self._sources[row][view.places[mine] % ROW]
-        return found
-
-
-def _both(a: Integers, b: Integers) -> Integers:
-    """The sources of what is made of two elements."""
-    one = np.where(b == _NONE, a, _MANY)
-    return np.where((a == _NONE) | (a == b), b, one)
-
-
-def _all(sources: Integers, axis: int) -> Integers:
-    """The same of what is made of all along an axis."""
-    most = sources.max(axis=axis, keepdims=True)
-    least = np.where(sources == _NONE, most, sources).min(axis=axis, keepdims=True)
-    return np.where(least == most, most, _MANY).squeeze(axis)
 
 
 class _Replacing:
@@ -317,7 +260,7 @@ class _Traced:
         #: What the sides of comparisons are, or what is compared with.
         self._levels: list[Floats | None] = []
         wanted, of = [row * ROW + np.arange(step.size)], [np.empty(0, dtype=np.int64)]
-        for at in _leading(draft, row):
+        for at in leading(draft, [row]):
             compared = draft.steps[at - first]
             # Counts of bits change only where other comparisons do.
             counts = draft.ones.issuperset(r for v in compared.views for r in rows_of(v.places))
@@ -371,16 +314,6 @@ class _Traced:
                 next(sides) - (next(sides) if level is None else level) for level in self._levels
             ]
         return values, np.concatenate([np.empty((len(x), 0)), *gaps], axis=1)
-
-
-def _leading(draft: Draft, row: int) -> list[int]:
-    """The rows that lead to one, and it, in order."""
-    first, found = len(draft.inputs), {row}
-    for at in range(row, first - 1, -1):
-        if at in found:
-            views = draft.steps[at - first].views
-            found |= {r for view in views for r in rows_of(view.places) if r >= first}
-    return sorted(found)
 
 
 class Curve:

@@ -4,7 +4,7 @@ them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -348,6 +348,16 @@ class Draft(Rows):
             return bool(np.all(factor == factor[0, 0, 0]))
         lengths = self.lengths(part.addresses).reshape(-1)[order].reshape(shape)
         return bool(np.all(factor == factor[:1, :1])) and channelwise(lengths)
+
+
+def leading(draft: Draft, rows: Iterable[int]) -> list[int]:
+    """The rows that lead to some, and these, in order."""
+    first, found = len(draft.inputs), {*rows}
+    for at in range(max(found), first - 1, -1):
+        if at in found:
+            views = draft.steps[at - first].views
+            found |= {r for view in views for r in rows_of(view.places) if r >= first}
+    return sorted(found)
 
 
 def _signed(shape: Shape, terms: tuple[Term, ...], bias: Floats | None = None) -> Sum:

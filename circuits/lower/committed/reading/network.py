@@ -22,7 +22,7 @@ from circuits.lower.committed.reading.draft import Compared, Draft
 from circuits.lower.committed.reading.functions import FUNCTIONS
 from circuits.lower.committed.reading.nodes import Node, Refused
 from circuits.lower.committed.reading.simplifying import network_of
-from circuits.lower.committed.reading.values import ROW, Value, constant, of_addresses
+from circuits.lower.committed.reading.values import ROW, Value, constant, of_addresses, rows_of
 from circuits.lower.errors import CannotLower
 from circuits.lower.moving import MOVES, mover
 
@@ -77,14 +77,34 @@ def read_network(
     )
 
 
+def bare_draft(data: bytes) -> tuple[Draft, list[str], frozenset[int]]:
+    """What a rewritten model computes, node by node, with the names of its inputs and the rows that
+    it gives out: without curves, with every comparison of an input as a step of its own, and each
+    value as one row. What has no place in a network is left out, with all that follows from it, and
+    what that reads is given out.
+    """
+    graph = onnx.load_model_from_string(data).graph
+    arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    reader = _Reader(graph, arrays, None, [()] * len(graph.input))
+    given = {output.name for output in graph.output}
+    for node in graph.node:
+        try:
+            reader.read(node)
+        except (CannotLower, KeyError):  # it reads what is not known
+            given |= {*node.input}
+    parts = [p for name in given & reader.known.keys() for p in reader.known[name].parts]
+    rows = frozenset(row for part in parts for row in rows_of(part.addresses))
+    return reader.draft, [own.name for own in graph.input], rows
+
+
 class _Reader:
-    """Values by name."""
+    """Values by name. Without ``weights`` as a ``bare_draft`` has them."""
 
     def __init__(
         self,
         graph: onnx.GraphProto,
         arrays: dict[str, NDArray[Any]],
-        weights: Weights,
+        weights: Weights | None,
         columns: Places,
     ) -> None:
         shapes = [[d.dim_value for d in i.type.tensor_type.shape.dim] for i in graph.input]
@@ -92,6 +112,7 @@ class _Reader:
         self.draft = Draft(inputs=[math.prod(shape) for shape in shapes], groups=groups)
         self.draft.alike |= {*range(len(shapes))} - groups.keys()
         self.curves = Curves(self.draft) if weights is Weights.SEALED else None
+        self.bare = weights is None
         self.made = {name: node for node in graph.node for name in node.output}
         self.readers = Counter(name for node in graph.node for name in node.input)
         self.readers.update(output.name for output in graph.output)
@@ -116,11 +137,13 @@ class _Reader:
             raise _refuse(node, str(error)) from None
         self._compared_inputs(node, start)
         results = found if isinstance(found, list) else [found]
+        if self.bare:
+            results = [self.draft.materialize(v) if len(v.parts) > 1 else v for v in results]
         self.known.update(zip(node.output, results, strict=False))
 
     def _compared_inputs(self, node: NodeProto, start: int) -> None:
         """Notes the comparisons of inputs with constants among the steps from a place on."""
-        if self.draft.compares_inputs:
+        if self.draft.compares_inputs and not self.bare:
             self.draft.compares_inputs = False
             if self.curves is None:
                 raise _refuse(node, _COMPARED)

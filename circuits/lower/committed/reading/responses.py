@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.committed.network import (
     Floats,
@@ -75,14 +76,20 @@ def float_rows(
     network: Network,
     inputs: Sequence[Floats],
     seen: Callable[[Sum, Floats], None] = lambda step, sums: None,
+    threes: bool = False,
 ) -> list[Any]:
     """Every row of a network in the model's own units, of inputs ``[samples, elements]``. ``seen``
-    is given each sum and its values ``[samples, …]``, before they are rectified."""
+    is given each sum and its values ``[samples, …]``, before they are rectified. ``threes``: each
+    sample is one of three, and what is compared is equal on the second where it changes places from
+    the first to the third."""
     known: list[Any] = list(inputs)
     for step in network.steps:
         if isinstance(step, Local):
             with np.errstate(invalid="ignore", over="ignore"):
-                known.append(local(step, known))
+                found = local(step, known)
+                if step.in_ones and threes:
+                    found[1::3][_changes(step, known)] = 0.0
+                known.append(found)
             continue
         with np.errstate(invalid="ignore", over="ignore"):
             sums = np.asarray(results(step, summed(step, known)) + step.bias, dtype=np.float64)
@@ -93,6 +100,13 @@ def float_rows(
             read = (sums >= 0 if step.inclusive else sums > 0).astype(np.float64)
         known.append(read.reshape(len(read), -1))
     return known
+
+
+def _changes(step: Local, known: Sequence[Any]) -> NDArray[np.bool_]:
+    """Of samples in threes, where sides change places from the first to the last."""
+    right = gathered(step.right, known) if isinstance(step.right, View) else step.right
+    signs = np.sign(gathered(step.left, known) - right).reshape(len(known[0]), -1)
+    return np.asarray(signs[::3] * signs[2::3] < 0)
 
 
 def comparisons(network: Network) -> list[int]:
