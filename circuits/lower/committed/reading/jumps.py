@@ -36,9 +36,9 @@ from circuits.lower.committed.reading.values import ROW, raw, rows_of
 
 #: Numbers that are tried at first, and their negatives.
 _GRID = np.exp2(np.arange(-32.0, 65.0))
-#: A third of the numbers that are put in at a time; turns after which no two of 32 bits have one
-#: between them.
-_CHUNK, _TURNS = 1 << 18, 64
+#: Elements of a network at a time; turns after which no two numbers of 32 bits have one between
+#: them.
+_CHUNK, _TURNS = 1 << 19, 64
 #: Turns of which each finds what bends or jumps behind what the one before it found.
 _DEEPEST = 8
 #: Numbers so near each other, of their size, are one; one so small is 0.
@@ -106,7 +106,8 @@ class _Jumps:
         between = both(sources.of(raw(first)), sources.of(raw(second)))
         of = sources.of(raw(functions))
         one, kept = of >= 0, between >= 0
-        addresses, numbers = np.unique([*of[one], *between[kept]], return_inverse=True)
+        every = np.concatenate([of[one], between[kept]])
+        addresses, numbers = np.unique(every, return_inverse=True)
         #: Places of the elements among those of all inputs; which of them each function is of, and
         #: each difference.
         self._elements = self._starts[addresses // ROW] + addresses % ROW
@@ -118,7 +119,7 @@ class _Jumps:
         """The numbers of each element, of all inputs behind one another."""
         grid = [np.concatenate([-_GRID[::-1], [0.0], _GRID])] * len(self._elements)
         ties: list[Floats] = [np.empty(0)] * len(grid)
-        for _ in range(_DEEPEST):
+        for _ in range(_DEEPEST if grid else 0):
             elements, numbers, decides = self._crossings(grid)
             new = False
             for element in np.unique(elements):
@@ -130,7 +131,7 @@ class _Jumps:
             if not new:
                 break
         found: list[Floats] = [np.empty(0)] * int(self._starts[-1])
-        if any(map(len, ties)):
+        if any(len(own) for own in ties):
             for place, own in zip(self._elements, self._jumping(ties), strict=True):
                 found[place] = _apart(own)
         return found
@@ -144,13 +145,8 @@ class _Jumps:
         element = self._between[number]
         low, high = x[place, element], x[place + 1, element]
         new = high - low > 4 * _ALIKE * np.maximum(np.abs(low), np.abs(high))
-        place, number, element, low, high = (
-            place[new],
-            number[new],
-            element[new],
-            low[new],
-            high[new],
-        )
+        place, number, element = place[new], number[new], element[new]
+        low, high = low[new], high[new]
         under, over = signs[place, number], signs[place + 1, number]
         row = _ranks(element)
         open_ = np.arange(len(number))
@@ -189,7 +185,7 @@ class _Jumps:
         """Differences and functions, ``[numbers, …]``, some rows of numbers ``[numbers, elements]``
         at a time. ``threes``: see ``float_rows``."""
         size = int(self._starts[-1])
-        chunk = 3 * max(1, _CHUNK // size)
+        chunk = 3 * max(1, _CHUNK // sum(self._network.sizes))
         for start in range(0, len(x), chunk):
             part = np.zeros((len(x[start : start + chunk]), size))
             part[:, self._elements] = x[start : start + chunk]
