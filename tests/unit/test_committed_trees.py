@@ -27,6 +27,7 @@ from circuits.lower.committed.choosing.candidates import committed_graphs, read_
 from circuits.lower.committed.choosing.recompiling import recompiled
 from circuits.lower.committed.quantising.checking import check_steps
 from circuits.lower.committed.quantising.steps import choose_steps
+from circuits.lower.committed.reading.jumps import jumps
 from circuits.lower.committed.reading.network import read_network
 from circuits.lower.committed.reading.responses import responses
 from circuits.lower.committed.writing.circuit import write_circuit
@@ -191,7 +192,6 @@ BEHIND = {
     "Clip": "h = MatMul(x, d) c = Clip(h, one) g = Greater(c, t) b = Cast<to = 1>(g)",
     "Relu": "h = MatMul(x, d) c = Relu(h) g = Greater(c, t) b = Cast<to = 1>(g)",
     "distance": "h = MatMul(x, d) s = Sub(h, t) a = Abs(s) g = Less(a, one) b = Cast<to = 1>(g)",
-    "logarithm": "a = Add(x, one) l = Log(a) g = Greater(l, logs) b = Cast<to = 1>(g)",
     "curve": "g = Greater(x, whole) b = Where(g, x, one)",
 }
 
@@ -207,6 +207,7 @@ def of_scaled(body: str) -> bytes:
         "e": np.diag([0.25, 0.1]),
         "w": [[-2, 1, 0.5], [0, -1, 1.5]],
         "one": 1,
+        "zero": 0,
         "logs": np.log([31, 51]),
         "whole": [30, 50],
     }
@@ -252,6 +253,22 @@ def test_steps_tell_apart_what_is_decided_of_an_input(kind: str) -> None:
     recipe: dict[str, Any] = {"columns": 1, "steps": steps.to_json()}
     with pytest.raises(CannotLower, match="do not tell its thresholds apart"):
         recompiled(graph, recipe, drawn, shown=False, weights=Weights.SEALED)
+
+
+@pytest.mark.parametrize(
+    ("body", "numbers"),
+    [
+        ("a = Add(x, one) l = Log(a) g = Greater(l, logs) b = Cast<to = 1>(g)", ([30], [50])),
+        (BEHIND["distance"], ([28, 32], [45, 55])),
+        ("h = MatMul(x, d) s = Sub(h, t) g = Greater(h, t) b = Where(g, s, zero)", ([], [])),
+        ("h = MatMul(x, d) b = Relu(h)", ([], [])),
+    ],
+)
+def test_what_is_decided_of_an_input_jumps(body: str, numbers: tuple[list[float], ...]) -> None:
+    """And neither what bends nor what a comparison only joins."""
+    (found,) = jumps(float_graph(of_scaled(body), [], 1).plain).values()
+    for own, wanted in zip(found, numbers, strict=True):
+        assert own == pytest.approx(wanted, rel=1e-5)
 
 
 def test_integers_are_compared_in_steps_of_one() -> None:
