@@ -53,6 +53,7 @@ def statement(app: App, job: Job) -> dict[str, Any]:
     return predicate
 
 
+@pytest.mark.long
 def test_a_row_with_missing_values_is_proved_and_verified(app: App) -> None:
     case = boosted("BRANCH_LT", 2, 2, 3)
     job = proved(app, case.onnx, {"x": [ROW]})

@@ -62,6 +62,7 @@ def test_events_have_no_gaps_when_many_write_at_once(store: Store) -> None:
     assert len(story(store, job)) == 2 + 40 + 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_processes_open_and_claim_at_once_and_each_job_is_claimed_once(url: str) -> None:
     """Also the first opening of a new database, by all of them together."""

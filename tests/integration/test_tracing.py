@@ -83,6 +83,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
     return made
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_trace_goes_from_the_order_to_the_stages(
     provider: Provider, tmp_path: Path, srs_cache: Path

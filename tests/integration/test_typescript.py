@@ -58,6 +58,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out" / "drive.js"
 
 
+@pytest.mark.long
 def test_it_proves_waits_and_verifies_webhooks(compiled: Path, tmp_path: Path) -> None:
     app = FakeApp(tmp_path / "home")
     done = threading.Event()

@@ -46,6 +46,7 @@ def test_a_job_is_run_once_and_its_message_is_gone(deployment: Deployment) -> No
     until(lambda: deployment.broker_keys() == [])
 
 
+@pytest.mark.long
 def test_a_job_delivered_many_times_does_its_work_once(deployment: Deployment) -> None:
     deployment.start_worker()
     deployment.start_worker()
@@ -98,6 +99,7 @@ def test_the_job_of_a_killed_worker_continues(deployment: Deployment) -> None:
     assert deployment.count("started", job) == 2
 
 
+@pytest.mark.long
 def test_a_job_that_kills_every_worker_is_set_aside(deployment: Deployment) -> None:
     job = deployment.post(60)
     for attempt in (1, 2):
@@ -139,6 +141,7 @@ def test_a_running_job_can_be_canceled(deployment: Deployment) -> None:
     deployment.wait(job, JobState.CANCELED)
 
 
+@pytest.mark.long
 def test_a_job_whose_message_was_never_sent_is_found(deployment: Deployment) -> None:
     job = deployment.post(0.01, send=False)
     deployment.start_worker()
@@ -159,6 +162,7 @@ def test_jobs_that_wait_in_a_queue_are_not_sent_again_and_again(deployment: Depl
     app.close()
 
 
+@pytest.mark.long
 def test_a_queue_that_is_away_is_named_and_the_job_is_not_lost(tmp_path: Path) -> None:
     server = RedisServer.start(tmp_path / "redis")
     deployment = Deployment(tmp_path, server.url)
