@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from circuits.committed.arithmetic import Split, Steps, entries, has_digits, run
+from circuits.committed.arithmetic import LARGEST_SUM, Split, Steps, entries, has_digits, run
 from circuits.committed.network import (
+    MOST_SCALE,
+    MOST_TIMES,
     ZERO,
     Axis,
     Convolution,
@@ -390,8 +392,14 @@ def _lookup(data: dict[str, Any]) -> Lookup:
     """Raises ``ValueError`` for what is none: the arithmetic is one of integers."""
     table = FunctionTable(**data["table"])
     made = Lookup(**{**data, "table": table})
-    numbers = (table.scale, made.times, made.height, made.tilt)
-    if table.op not in TABLES or any(type(n) is not int for n in numbers):
+    most = {
+        table.scale: MOST_SCALE,
+        made.times: MOST_TIMES,
+        made.height: LARGEST_SUM,
+        made.tilt: LARGEST_SUM,
+    }
+    whole = all(type(n) is int and abs(n) <= end for n, end in most.items())
+    if table.op not in TABLES or not whole:
         raise ValueError("a function is looked up in no table that there is")
     return made
 

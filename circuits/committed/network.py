@@ -27,6 +27,8 @@ Shape = tuple[int, int, int]
 #: In a view: no element of any row, but a zero.
 ZERO = -1
 _LARGEST_ENTRY = 2.0**60
+#: What an element is multiplied by at most where a table is asked, and how fine that may be.
+MOST_TIMES, MOST_SCALE = 16, 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,7 +216,7 @@ class Lookup:
 
     def largest(self, low: int, high: int) -> int:
         """The largest entry, in magnitude, for elements between two: tables only rise."""
-        ends = self.table.entries(self.times * np.array([low, high]))
+        ends = self.table.entries(self.times * np.array([low, high], dtype=np.float64))
         return int(np.abs(ends).max())
 
 

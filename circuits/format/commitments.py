@@ -38,6 +38,8 @@ LANE = "lane"
 #: Where weights are shown, the last ones: they hash what the weights fold to as well, which is
 #: evaluated under them.
 WEIGHTS_CHALLENGES = ("weights-row", "weights-column")
+#: The number that the engine takes powers of: a float32, as its settings have it.
+_E = 2.7182817
 #: Rows of a column that no assignment may use.
 _RESERVED_ROWS = 6
 _IDENTITY = "zkml-prover/weights-identity/v1"
@@ -128,7 +130,8 @@ class Commitments:
         found: list[dict[str, Any]] = [{"HardSwish": {"scale": 1.0}}]
         if self.function is not None:
             op, scale = self.function
-            found.append({op: {"scale": 2.0**scale}})
+            base = {"base": _E} if op == "Exp" else {}
+            found.append({op: {"scale": 2.0**scale, **base}})
         return found
 
     @property

@@ -124,7 +124,8 @@ def _by_table_or_not(
     found: list[tuple[LoweredGraph, bool]] = []
     refused: list[CannotLower] = []
     within = math.inf
-    for function in dict.fromkeys((best_table(read.network), None)):
+    best = None if weights is Weights.PRIVATE else best_table(read.network)
+    for function in dict.fromkeys((best, None)):
         try:
             found += _candidates(read, graph, task, shown, weights, columns, function, within)
         except CannotLower as error:

@@ -44,15 +44,21 @@ class Values:
             values = np.nan_to_num(term.factor * exact * self.scale, nan=self.far)
         return np.clip(values, -self.far, self.far)
 
+    @property
+    def reach(self) -> float:
+        """The largest of them in magnitude."""
+        return float(np.abs(self.at(np.arange(self.low, self.high + 1.0))).max())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A function in integers, what its sum's bias has of it, and by how many steps it misses what
-    it stands for, but for the slopes of pieces being integers."""
+    """A function in integers, what its sum's bias has of it, by how many steps it misses what it
+    stands for, but for the slopes of pieces being integers, and what its values differ by."""
 
     term: Function
     started: float
     off: float
+    span: float
 
 
 def looked_up(
@@ -68,6 +74,7 @@ def looked_up(
     start, height, tilt = (round(whole * n) for n in multipliers(lookup, values.one))
     own = Lookup(table=table, times=times, height=height, tilt=tilt)
     every = np.arange(values.low, values.high + 1, dtype=np.float64)
+    span = float(np.ptp(values.at(every)))
     every = every[(times * every >= lowest) & (times * every <= highest)]
     found = (own.of(every) + start * every + whole * form.level) / divisor
     off = np.abs(np.clip(found, -values.far, values.far) - values.at(every))
@@ -81,6 +88,7 @@ def looked_up(
         ),
         started=whole * form.level,
         off=float(off.max(initial=0.0)),
+        span=span,
     )
 
 
@@ -127,4 +135,5 @@ def in_pieces(values: Values, divisor: float, given: tuple[int, ...] | None, mis
         ),
         started=reached[0] - changes[0] * low,
         off=float(np.abs(joined - exact).max()) - float(np.diff(ends).max()) / divisor,
+        span=float(np.ptp(exact)),
     )

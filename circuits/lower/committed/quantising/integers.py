@@ -20,6 +20,7 @@ from circuits.committed.arithmetic import (
     local_lengths,
 )
 from circuits.committed.network import (
+    MOST_TIMES,
     ZERO,
     Convolution,
     Floats,
@@ -56,8 +57,9 @@ _FACTOR_BITS = 9
 #: A product's factor in integers is at least this, or it takes a longer remainder.
 _LEAST_FACTOR = 4
 MOST_DIGITS = 2
-#: What an element is multiplied by at most where a table is asked.
-_MOST_TIMES = 16
+_SEVERAL = 2
+#: How far several functions may reach that are added up, in bases.
+_FARTHEST = 64.0
 #: How many steps they may miss it by in any recipe.
 _MOST_MISSED = 3.0
 
@@ -125,16 +127,17 @@ class IntegerSteps:
         terms: list[Term] = []
         kinks: list[tuple[int, ...]] = []
         # What lies beyond the table is refused, by however much it does; other terms may bring back
-        # what a function alone has beyond it.
+        # what a function alone has beyond it. Two functions could bring back each other.
         far = 2.0 * self.table.base + self._beside_functions(step, scale)
+        far = max(far, self._of_several(step, own))
         for term in step.terms:
             if isinstance(term, Convolution):
                 terms.append(self._convolution(term, scale * divisor))
             elif isinstance(term, Function):
                 given = own.kinks[len(kinks)] if len(kinks) < len(own.kinks) else None
-                made = self._made(term, own, given, miss, far)
-                held = given is not None and term.ties is None
-                if (held or made.term.lookup) and made.off > self._allowed(step, own, far):
+                made = self._made(self._values(term, own, far), own, given, miss)
+                chosen = term.ties is not None or (given is None and self._lookup(term) is None)
+                if not chosen and made.off > self._allowed(step, own, made.span):
                     raise CannotLower("a function's pieces are those of another")
                 bias = bias + made.started
                 kinks.append(() if term.ties is not None else made.term.kinks)
@@ -251,19 +254,36 @@ class IntegerSteps:
             return None
         exact = form.stretch * 2.0**table.scale / self.one(term.view)
         times = round(exact)
-        near = math.isclose(exact, times, rel_tol=1e-9) and 1 <= abs(times) <= _MOST_TIMES
+        near = math.isclose(exact, times, rel_tol=1e-9) and 1 <= abs(times) <= MOST_TIMES
         return (form, table, times) if near else None
 
+    def _values(self, term: Function, own: SumSteps, far: float) -> Values:
+        low, high = self._range(term.view)
+        return Values(
+            term=term, low=low, one=self.one(term.view), high=high, scale=own.scale, far=far
+        )
+
+    def _of_several(self, step: Sum, own: SumSteps) -> float:
+        """How far functions are followed of which several reach beyond the table: two that are cut
+        off there could bring back each other. 0 where only one does. Raises ``CannotLower`` where
+        they reach further."""
+        functions = [term for term in step.terms if isinstance(term, Function)]
+        if len(functions) < _SEVERAL:
+            return 0.0
+        reach = sorted(self._values(term, own, math.inf).reach for term in functions)
+        far = _FARTHEST * self.table.base
+        if reach[-_SEVERAL] <= 2.0 * self.table.base:
+            return 0.0
+        if reach[-1] > far:
+            raise CannotLower("several functions that are added up reach far beyond the table")
+        return far
+
     def _made(
-        self, term: Function, own: SumSteps, given: tuple[int, ...] | None, miss: float, far: float
+        self, values: Values, own: SumSteps, given: tuple[int, ...] | None, miss: float
     ) -> Made:
         """A function in integers, for a sum with steps of its ``own``; the others as in
         ``functions.in_pieces``. Raises ``CannotLower`` for given pieces of another function."""
-        low, high = self._range(term.view)
-        values = Values(
-            term=term, low=low, one=self.one(term.view), high=high, scale=own.scale, far=far
-        )
-        divisor = float(self.table.base**own.digits)
+        term, divisor = values.term, float(self.table.base**own.digits)
         if (lookup := self._lookup(term)) is not None:
             return looked_up(values, lookup, self.table.lowest, self.table.base - 1, divisor)
         if term.ties is None:
@@ -272,11 +292,15 @@ class IntegerSteps:
             raise CannotLower("a function's pieces are not its own")
         return in_pieces(values, divisor, None, 0.0)
 
-    def _allowed(self, step: Sum, own: SumSteps, far: float) -> float:
+    def _allowed(self, step: Sum, own: SumSteps, span: float) -> float:
         """By how many steps the pieces that are chosen for any samples miss a function, and more:
         anywhere, since random inputs need not come to where a recipe's would be another function's.
+        ``span``: what the function's values differ by.
         """
-        reach = 2.0 * far + float(np.ptp(step.bias)) * own.scale
+        scale = own.scale * np.exp2(np.array(own.shifts, dtype=np.float64))
+        reach = (
+            span + float(np.ptp(step.bias)) * own.scale + 2.0 * self._beside_functions(step, scale)
+        )
         if own.digits or step.kind is not Kind.RESULT:
             reach = min(reach, float(entries(self.table.logrows)))
         return max(_MOST_MISSED, reach / float(1 << (BENDS[0] - 2)))

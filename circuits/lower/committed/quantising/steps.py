@@ -69,6 +69,8 @@ def choose_steps(
     steps = Steps(base=base, logrows=logrows, inputs=tuple(inputs), sums=())
     shown = {row for output in network.outputs for row in output.rows}
     asking = {} if function is None else _asking(read, function, sources(network, shown))
+    if function is not None and largest_weight is not None:
+        raise CannotLower("a table's steps would tell of private weights")
     if function is not None:
         steps = replace(steps, function=_table(read, extents, steps, margin, function, asking))
     chooser = _Chooser(read, steps, margin, shown, asking, packs, largest_weight)

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from circuits.committed.network import Floats, Function, FunctionTable, Network
+from circuits.committed.network import MOST_SCALE, Floats, Function, FunctionTable, Network
 from circuits.format.function_tables import TABLES
 
 #: Tables, and what an argument is multiplied by before they are asked: of tanh, the logistic
@@ -26,9 +26,8 @@ _PROBES = np.array([-3.1, -2.3, -1.7, -1.1, -0.6, -0.2, 0.1, 0.4, 0.9, 1.3, 1.9,
 _NEAR = 1e-6
 #: Bits behind the point of what a table's entries are multiplied by.
 _BITS = 22
-#: A table's steps are no finer than 2 to the minus this, and its entries below this bound: beyond
-#: 2^40 a power's last digit depends on the library.
-_MOST_SCALE, _KNOWN = 20, 2.0**40
+#: A table's entries are below this bound: beyond it a power's last digit depends on the library.
+_KNOWN = 2.0**40
 #: Look-ups of which fewer do not pay for a table, its salt and its columns.
 _FEWEST = 32
 
@@ -69,7 +68,10 @@ def _form_of(function: Callable[[Floats], Floats]) -> Form | None:
     if _fitted(np.stack([one, _PROBES], axis=1), wanted, scale) is not None:
         return None
     for op, stretch in (*_STRETCHES, ("Exp", _growth(function))):
-        looked_up = TABLES[op].function(stretch * _PROBES)
+        with np.errstate(over="ignore"):
+            looked_up = TABLES[op].function(stretch * _PROBES)
+        if not np.all(np.isfinite(looked_up)):
+            continue
         # What has the fewest of these first: powers of e times x, say, are no powers of e.
         for columns in ((0, 2), (0, 1, 2), (0, 1, 2, 3)):
             every = (one, _PROBES, looked_up, _PROBES * looked_up)
@@ -114,4 +116,4 @@ def is_exact(table: FunctionTable, base: int) -> bool:
     """Whether it is known to the last bit what the engine puts into a table that ends at a base."""
     if table.op not in _OPS or type(table.scale) is not int:
         return False
-    return 1 <= table.scale <= _MOST_SCALE and table.entries(np.array([base - 1.0]))[0] < _KNOWN
+    return 1 <= table.scale <= MOST_SCALE and table.entries(np.array([base - 1.0]))[0] < _KNOWN

@@ -113,7 +113,7 @@ class _Simplifier:
         high, wide, count = inner.shape
         chosen = places[0, 0] - ROW * row
         whole = np.arange(high * wide).reshape(high, wide, 1) * count + chosen + ROW * row
-        inside = places.shape[:2] == (high, wide) and chosen.max() < count
+        inside = places.shape[:2] == (high, wide) and 0 <= chosen.min() <= chosen.max() < count
         if not inside or not np.array_equal(places, whole):
             return None
         return _Part(row=row, at=at, number=number, chosen=chosen, factor=term.weights.reshape(-1))
