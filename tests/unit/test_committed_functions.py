@@ -194,6 +194,38 @@ def test_a_rebuild_refuses_a_function_of_which_nothing_is_looked_up() -> None:
     assert not attack.is_accepted(bent) or attack.off(bent, -0.9) < 1
 
 
+@pytest.mark.parametrize("factor", [0.49, 1.49])
+def test_a_rebuild_refuses_a_product_of_another_factor(factor: float) -> None:
+    """A product of two means of the inputs, added to a third: none is left, or half as much again
+    as there should be."""
+    half = np.arange(100).reshape(100, 1) % 2
+    attack = Attack(
+        """<ir_version: 8, opset_import: ["" : 13]>
+        g (float[1, 100] x) => (float[1, 2] y) {
+          a = MatMul(x, w) b = MatMul(x, u) c = MatMul(x, t)
+          p = Mul(a, b) s = Add(p, c) r = Relu(s) y = MatMul(r, v)
+        }""",
+        100,
+        {
+            "w": np.full((100, 1), 0.01),
+            "u": 0.02 * half,
+            "t": 0.02 * (1 - half),
+            "v": np.ones((1, 2)),
+        },
+    )
+    reach = [
+        replace(own, low=-np.ones_like(own.low), high=np.ones_like(own.high)) if n < 2 else own
+        for n, own in enumerate(attack.seen.extents)
+    ]
+    steps = attack.steps(reach, 2048, 12)
+    assert attack.is_accepted(steps)
+    sums = [*steps.sums]
+    number = next(n for n, own in enumerate(sums) if own.digits > 1 or n == 2)
+    scale = factor * sums[0].scale * sums[1].scale / 2048
+    sums[number] = replace(sums[number], scale=scale, digits=1)
+    assert not attack.is_accepted(replace(steps, sums=tuple(sums)))
+
+
 def test_private_weights_take_no_second_table() -> None:
     """Its steps, which manifests show, would tell what its entries are multiplied by."""
     read = read_network(model("functions"))

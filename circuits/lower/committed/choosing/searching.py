@@ -103,7 +103,8 @@ class Search:
         self._unseen = shaped(graph, responses(read.network, held_out).outputs)
         self._corners: dict[Any, tuple[list[Floats], list[Extent]]] = {}
         terms = [term for _, step in read.network.sums for term in step.terms]
-        bent = any(isinstance(term, Function) and asks(term) != function for term in terms)
+        functions = [term for term in terms if isinstance(term, Function)]
+        bent = any(function is None or asks(term) != function for term in functions)
         self._bends: tuple[int, ...] = BENDS if bent else BENDS[:1]
         self._least, self._most = _LEAST_BITS, _MOST_BITS if shown else _bits_of_inputs(graph)
         self._told_apart = _told_apart(read.network, graph, task)

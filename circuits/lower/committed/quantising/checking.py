@@ -58,6 +58,8 @@ def _check_sums(read: Read, steps: Steps) -> None:
         while len(made.lengths) < row:
             made.local()
         made.add(step, own)
+        if made.sums[-1].kinks != own.kinks:
+            raise CannotLower("a recipe has pieces of no function")
 
 
 def _check_digits(step: Sum, own: SumSteps, *, bare: bool, rounded: int) -> None:

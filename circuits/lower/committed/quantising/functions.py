@@ -78,6 +78,11 @@ def looked_up(
     every = every[(times * every >= lowest) & (times * every <= highest)]
     found = (own.of(every) + start * every + whole * form.level) / divisor
     off = np.abs(np.clip(found, -values.far, values.far) - values.at(every))
+    # What rounding entries and what they are multiplied by explains.
+    size, entry = np.abs(every), np.abs(table.entries(times * every))
+    rounded = 0.5 * (np.abs(height + tilt * every) + size + entry + size * entry) / divisor
+    if float((off - rounded).max(initial=0.0)) > 1:
+        raise CannotLower("a table has other values than the function")
     return Made(
         term=replace(
             term,

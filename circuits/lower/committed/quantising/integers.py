@@ -54,6 +54,8 @@ _RESULT_BITS = 10
 MOST_SHIFT = 12
 #: Bits of what is multiplied by a table's entries, or a longer remainder is taken.
 _FACTOR_BITS = 9
+#: Rounded, weights of a layer and factors are no further off than this part of themselves.
+_KEPT = 4
 #: A product's factor in integers is at least this, or it takes a longer remainder.
 _LEAST_FACTOR = 4
 MOST_DIGITS = 2
@@ -143,8 +145,10 @@ class IntegerSteps:
                 kinks.append(() if term.ties is not None else made.term.kinks)
                 terms.append(made.term)
             else:
-                factor = np.rint(self._factor(term, own.scale) * divisor)
-                terms.append(replace(term, factor=int(factor)))
+                exact = self._factor(term, own.scale) * divisor
+                if abs(np.rint(exact) - exact) > abs(exact) / _KEPT:
+                    raise CannotLower("a product of values has a factor of too few bits")
+                terms.append(replace(term, factor=int(np.rint(exact))))
         bias = bias + self._beside_columns(step, terms, scale * divisor)
         half = 0 if step.kind is Kind.RESULT else int(divisor) // 2
         rounded = np.rint(bias) + half
@@ -172,7 +176,10 @@ class IntegerSteps:
 
     def _convolution(self, term: Convolution, scale: Floats) -> Convolution:
         """Weights in integers."""
-        weights = np.rint(self._scaled(term, scale))
+        exact = self._scaled(term, scale)
+        weights = np.rint(exact)
+        if np.abs(weights - exact).sum() > np.abs(exact).sum() / _KEPT:
+            raise CannotLower("the weights of a layer have too few bits")
         if not np.all(np.abs(weights) < LARGEST_SUM):
             raise CannotLower("a weight of this network outgrows 60 bits")
         return replace(term, weights=weights.astype(np.int64))

@@ -114,6 +114,6 @@ def best_table(network: Network) -> str | None:
 
 def is_exact(table: FunctionTable, base: int) -> bool:
     """Whether it is known to the last bit what the engine puts into a table that ends at a base."""
-    if table.op not in _OPS or type(table.scale) is not int:
+    if type(table.op) is not str or table.op not in _OPS or type(table.scale) is not int:
         return False
     return 1 <= table.scale <= MOST_SCALE and table.entries(np.array([base - 1.0]))[0] < _KNOWN

@@ -65,4 +65,6 @@ def as_onnx(value: Value, spatial: int) -> Value:
 
 def both_axes(found: Sequence[int], fill: int) -> list[int]:
     """Height and width of what one spatial axis has for its width."""
+    if len(found) > _IMAGE:
+        raise Refused("it has more than two spatial axes")
     return [*[fill] * (_IMAGE - len(found)), *(int(n) for n in found)]
