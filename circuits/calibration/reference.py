@@ -49,6 +49,8 @@ def run_reference(
             for sample in samples
             for feed in ({n: v for n, v in sample.items() if strict or n in taken},)
         ]
+    except MemoryError:
+        raise
     except Exception as error:  # onnxruntime's own exception types share no base
         raise ModelError(
             f"onnxruntime cannot run the model: {str(error)[:300]}",

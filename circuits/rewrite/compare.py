@@ -36,9 +36,11 @@ def run(onnx: bytes, samples: Sequence[Sample]) -> list[list[NDArray[np.float64]
         for sample in samples:
             feed = {k: v for k, v in sample.items() if k in wanted}
             results.append([np.asarray(o, dtype=np.float64) for o in session.run(names, feed)])
+    except MemoryError:
+        raise
     except Exception as error:  # onnxruntime's exception types share no base
         raise ModelError(
-            f"onnxruntime cannot run the model: {str(error).splitlines()[0][:300]}",
+            f"onnxruntime cannot run the model: {str(error).partition(chr(10))[0][:300]}",
             advice="Check that the model runs in onnxruntime as exported. Without calibration"
             " data it is run on drawn numbers, which an input that holds indices may not take.",
         ) from error
