@@ -392,13 +392,13 @@ def _lookup(data: dict[str, Any]) -> Lookup:
     """Raises ``ValueError`` for what is none: the arithmetic is one of integers."""
     table = FunctionTable(**data["table"])
     made = Lookup(**{**data, "table": table})
-    most = {
-        table.scale: MOST_SCALE,
-        made.times: MOST_TIMES,
-        made.height: LARGEST_SUM,
-        made.tilt: LARGEST_SUM,
-    }
-    whole = all(type(n) is int and abs(n) <= end for n, end in most.items())
+    bounded = (
+        (table.scale, MOST_SCALE),
+        (made.times, MOST_TIMES),
+        (made.height, LARGEST_SUM),
+        (made.tilt, LARGEST_SUM),
+    )
+    whole = all(type(n) is int and abs(n) <= most for n, most in bounded)
     if table.op not in TABLES or not whole:
         raise ValueError("a function is looked up in no table that there is")
     return made
